@@ -1,0 +1,70 @@
+"""The booking's steps in the database. Each is one conditional write or two; repeating one changes nothing."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.failures import typed_failures
+from models.base import Model
+from models.booking import Advance, Advanced, ClaimRef, HoldSlot
+from models.identity import Tenant
+from models.ports import Appointments, Claims
+
+
+class CloseBooking(Model):
+    """End a booking: change its state and give the time back."""
+
+    advance: Advance
+    claim: ClaimRef
+
+
+class BookingActivities:
+    """Claims and appointments."""
+
+    def __init__(self, claims: Claims, appointments: Appointments) -> None:
+        """The stores to write to."""
+        self._claims = claims
+        self._appointments = appointments
+
+    @activity.defn(name="booking.hold")
+    async def hold(self, step: HoldSlot) -> bool:
+        """Take the claim over and write the appointment; False where the time is somebody else's.
+
+        A patient's words live only on the tentative claim: where that was lost, the booking is refused rather than
+        made without them.
+        """
+        scope = Tenant(step.command.tenant_id)
+        with typed_failures():
+            held, sealed = await self._claims.hold(scope, step)
+            if not held:
+                return False
+            if step.command.has_intake and sealed is None:
+                existing = await self._appointments.find(scope, step.command.appointment_id, open_sealed=False)
+                if existing is None:
+                    await self._claims.release(scope, step.command.claim)
+                    return False
+                return True
+            await self._appointments.insert(scope, step, sealed)
+        return True
+
+    @activity.defn(name="booking.book")
+    async def book(self, claim: ClaimRef) -> bool:
+        """Make the hold a booking; False where we were too late."""
+        with typed_failures():
+            return await self._claims.book(Tenant(claim.tenant_id), claim)
+
+    @activity.defn(name="booking.advance")
+    async def advance(self, step: Advance) -> Advanced:
+        """Change the appointment's state."""
+        with typed_failures():
+            return await self._appointments.advance(Tenant(step.tenant_id), step)
+
+    @activity.defn(name="booking.close")
+    async def close(self, step: CloseBooking) -> Advanced:
+        """Change the appointment's state to a final one, then give the time back."""
+        scope = Tenant(step.advance.tenant_id)
+        with typed_failures():
+            advanced = await self._appointments.advance(scope, step.advance)
+            if advanced.applied:
+                await self._claims.release(scope, step.claim)
+        return advanced

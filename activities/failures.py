@@ -1,0 +1,26 @@
+"""How the outside's failures look to a workflow: what may be tried again and what may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio.exceptions import ApplicationError
+
+from models.errors import GatewayError, UnavailableError, VisitNowError
+
+GATEWAY_REFUSED = "gateway_refused"
+UNAVAILABLE = "unavailable"
+
+
+@contextmanager
+def typed_failures() -> Iterator[None]:
+    """Turn our own errors into `ApplicationError`s with a stable type and the right willingness to retry."""
+    try:
+        yield
+    except GatewayError as error:
+        raise ApplicationError(str(error), type=GATEWAY_REFUSED, non_retryable=not error.retryable) from error
+    except UnavailableError as error:
+        raise ApplicationError(str(error), type=UNAVAILABLE) from error
+    except VisitNowError as error:
+        raise ApplicationError(error.code, type=error.code, non_retryable=True) from error

@@ -1,0 +1,1 @@
+"""What things are: pure rules, states, commands and the ports through which the inside asks of the outside."""

@@ -1,0 +1,76 @@
+"""An appointment as a calendar file (RFC 5545, with the methods of RFC 5546)."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from icalendar import CLASS, STATUS, Calendar, Event, vCalAddress
+from pydantic import Field
+
+from models.base import Id, Model, UtcDatetime
+
+_PRODUCT = "-//Illajwala//VisitNow//EN"
+
+# RFC 5545, section 3.1: text has no control characters but the tab; line breaks are written as `\n`.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class CalendarStatus(StrEnum):
+    """How firm the appointment is, in RFC 5545's words."""
+
+    TENTATIVE = "TENTATIVE"
+    CONFIRMED = "CONFIRMED"
+    CANCELLED = "CANCELLED"
+
+
+class CalendarEntry(Model):
+    """What a patient's calendar is told of one appointment.
+
+    `uid` never changes; `sequence` rises with each change, so that a calendar replaces what it has; `stamp` is when
+    this state came about. `organizer_uri` identifies the clinic (RFC 5546 demands an organizer).
+    """
+
+    uid: Id
+    sequence: int = Field(ge=0, le=2**31 - 1)
+    stamp: UtcDatetime
+    start: UtcDatetime
+    end: UtcDatetime
+    status: CalendarStatus
+    summary: str
+    location: str
+    organizer_name: str
+    organizer_uri: str = Field(pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")
+
+
+def appointment_calendar(entry: CalendarEntry) -> bytes:
+    """A VCALENDAR with this one event, UTF-8 with CRLF line ends, times in UTC.
+
+    METHOD is PUBLISH, and CANCEL for a cancelled appointment, which takes it out of the calendar again. The event
+    is private: a shared calendar shows others only that the time is taken.
+    """
+    organizer = vCalAddress(entry.organizer_uri)
+    organizer.params["CN"] = _text(entry.organizer_name)
+    event = Event.new(
+        uid=entry.uid,
+        sequence=entry.sequence,
+        stamp=entry.stamp,
+        start=entry.start,
+        end=entry.end,
+        summary=_text(entry.summary),
+        location=_text(entry.location),
+        organizer=organizer,
+        status=STATUS(entry.status.value),
+        classification=CLASS.PRIVATE,
+    )
+    calendar = Calendar()
+    calendar.add("prodid", _PRODUCT)
+    calendar.add("version", "2.0")
+    calendar.add("method", "CANCEL" if entry.status is CalendarStatus.CANCELLED else "PUBLISH")
+    calendar.add_component(event)
+    content: bytes = calendar.to_ical()
+    return content
+
+
+def _text(value: str) -> str:
+    return _CONTROL.sub(" ", value.replace("\r\n", "\n"))

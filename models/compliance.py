@@ -1,0 +1,45 @@
+"""Audit: who did what to which record, when, why and from where. Ids only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from models.base import Id, Model, UtcDatetime
+from models.booking import Event
+
+
+class AuditAction(StrEnum):
+    """What is audited beside changes of state (whose action is the event's type)."""
+
+    RECORD_READ = "record.read"
+    REFUSED = "permission.refused"
+    ADMIN_ACT = "admin.act"
+
+
+class AuditEntry(Model):
+    """One line of the audit trail; its id makes writing it twice harmless."""
+
+    id: Id
+    tenant_id: Id
+    at: UtcDatetime
+    actor: str
+    actor_kind: str
+    action: str
+    target: str
+    subject_id: str | None = None
+    why: str | None = None
+    origin: str | None = None
+
+
+def audit_of(event: Event) -> AuditEntry:
+    """The entry for a change of state."""
+    return AuditEntry(
+        id=event.id,
+        tenant_id=event.tenant_id,
+        at=event.at,
+        actor=event.actor.id,
+        actor_kind=event.actor.kind,
+        action=event.type,
+        target=event.appointment_id,
+        subject_id=event.subject_id,
+    )

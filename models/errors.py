@@ -1,0 +1,166 @@
+"""The one error tree: a stable code, its HTTP status, whether a retry can help and what a person should be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Code(StrEnum):
+    """Every code that a client may see; never renamed."""
+
+    MALFORMED = "malformed"
+    IDEMPOTENCY_KEY_REQUIRED = "idempotency_key_required"
+    SIGNATURE_INVALID = "signature_invalid"
+    CURSOR_INVALID = "cursor_invalid"
+    TOKEN_MISSING = "token_missing"  # noqa: S105  a code, not a secret
+    TOKEN_INVALID = "token_invalid"  # noqa: S105  a code, not a secret
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  a code, not a secret
+    TICKET_INVALID = "ticket_invalid"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    SLOT_TAKEN = "slot_taken"
+    STATE_CONFLICT = "state_conflict"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    INVALID = "invalid"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    SLOT_INVALID = "slot_invalid"
+    TOO_SOON = "too_soon"
+    TOO_FAR = "too_far"
+    REFUND_EXCEEDS_PAYMENT = "refund_exceeds_payment"
+    TOO_MANY_HOLDS = "too_many_holds"
+    RATE_LIMITED = "rate_limited"
+    INTERNAL = "internal"
+    GATEWAY_UNAVAILABLE = "gateway_unavailable"
+    UNAVAILABLE = "unavailable"
+    WEBHOOK_UNCONFIGURED = "webhook_unconfigured"
+
+
+class Retry(StrEnum):
+    """Whether sending the same request again can help."""
+
+    USELESS = "useless"
+    HELPS = "helps"
+
+
+class ErrorKind(NamedTuple):
+    """One row of the published table of codes."""
+
+    status: int
+    retry: Retry
+    title: str
+    advice: str
+
+
+ERRORS: dict[Code, ErrorKind] = {
+    Code.MALFORMED: ErrorKind(400, Retry.USELESS, "The request is not valid JSON", "Report this to support."),
+    Code.IDEMPOTENCY_KEY_REQUIRED: ErrorKind(
+        400, Retry.USELESS, "An Idempotency-Key header is required", "Send a fresh random key with each new request."
+    ),
+    Code.SIGNATURE_INVALID: ErrorKind(400, Retry.USELESS, "The signature does not match", "Do not trust this message."),
+    Code.CURSOR_INVALID: ErrorKind(
+        400, Retry.USELESS, "The cursor is not one of ours", "Start again from the first page."
+    ),
+    Code.TOKEN_MISSING: ErrorKind(401, Retry.USELESS, "An access token is required", "Sign in."),
+    Code.TOKEN_INVALID: ErrorKind(401, Retry.USELESS, "The access token is not valid", "Sign in again."),
+    Code.TOKEN_EXPIRED: ErrorKind(401, Retry.USELESS, "The access token has expired", "Refresh it or sign in again."),
+    Code.TICKET_INVALID: ErrorKind(401, Retry.USELESS, "The ticket is spent or unknown", "Ask for a new ticket."),
+    Code.FORBIDDEN: ErrorKind(403, Retry.USELESS, "Your role does not allow this", "Ask your clinic's administrator."),
+    Code.NOT_FOUND: ErrorKind(404, Retry.USELESS, "There is no such thing here", "Check the link."),
+    Code.METHOD_NOT_ALLOWED: ErrorKind(
+        405, Retry.USELESS, "This method is not offered here", "Report this to support."
+    ),
+    Code.SLOT_TAKEN: ErrorKind(409, Retry.USELESS, "That time has just been taken", "Choose one of the alternatives."),
+    Code.STATE_CONFLICT: ErrorKind(
+        409, Retry.USELESS, "The appointment's state does not allow this", "Load the appointment again."
+    ),
+    Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
+    Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(
+        415, Retry.USELESS, "Only application/json is read here", "Report this to support."
+    ),
+    Code.INVALID: ErrorKind(422, Retry.USELESS, "Some fields are not valid", "Correct the named fields."),
+    Code.IDEMPOTENCY_KEY_REUSED: ErrorKind(
+        422, Retry.USELESS, "This Idempotency-Key was used for another request", "Use a fresh key."
+    ),
+    Code.SLOT_INVALID: ErrorKind(422, Retry.USELESS, "That is not a bookable time", "Load the free times again."),
+    Code.TOO_SOON: ErrorKind(422, Retry.USELESS, "That time is too soon to be booked", "Choose a later time."),
+    Code.TOO_FAR: ErrorKind(422, Retry.USELESS, "That time cannot be booked yet", "Choose an earlier time."),
+    Code.REFUND_EXCEEDS_PAYMENT: ErrorKind(
+        422, Retry.USELESS, "More than what is left of the payment", "Refund no more than what is left."
+    ),
+    Code.TOO_MANY_HOLDS: ErrorKind(
+        429, Retry.HELPS, "Too many unpaid bookings at once", "Pay or cancel one of them first."
+    ),
+    Code.RATE_LIMITED: ErrorKind(429, Retry.HELPS, "Too many requests", "Wait as long as Retry-After says."),
+    Code.INTERNAL: ErrorKind(500, Retry.HELPS, "Something went wrong on our side", "Try again later."),
+    Code.GATEWAY_UNAVAILABLE: ErrorKind(
+        503, Retry.HELPS, "The payment gateway does not answer", "Try again in a moment; nothing was charged twice."
+    ),
+    Code.UNAVAILABLE: ErrorKind(503, Retry.HELPS, "The service is starting or overloaded", "Try again in a moment."),
+    Code.WEBHOOK_UNCONFIGURED: ErrorKind(503, Retry.HELPS, "This webhook is not configured", "Set its secret."),
+}
+"""The table of codes, as published in the documentation."""
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field: its dotted path, a stable code and a sentence without the value."""
+
+    field: str
+    code: str
+    message: str
+
+
+class VisitNowError(Exception):
+    """An expected refusal that has a code of its own."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        alternatives: Sequence[datetime] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """`detail` is shown to people and must carry no personal data; `retry_after` is in seconds."""
+        super().__init__(detail or ERRORS[code].title)
+        self.code = code
+        self.detail = detail or ERRORS[code].title
+        self.errors = tuple(errors)
+        self.alternatives = alternatives
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return ERRORS[self.code].status
+
+
+def not_found() -> VisitNowError:
+    """The same answer for what does not exist and for what belongs to another tenant."""
+    return VisitNowError(Code.NOT_FOUND)
+
+
+class UnavailableError(Exception):
+    """An outside service did not answer in time; nothing is known about the outcome."""
+
+
+class GatewayError(Exception):
+    """The payment gateway answered with an error of its own."""
+
+    def __init__(self, status: int, code: str, reason: str, description: str) -> None:
+        """The HTTP status and the fields of the gateway's error object; texts carry no personal data."""
+        super().__init__(f"{status} {code} {reason}".strip())
+        self.status = status
+        self.code = code
+        self.reason = reason
+        self.description = description
+
+    @property
+    def retryable(self) -> bool:
+        """Bad requests stay bad; server errors, rate limits and keys still in flight may pass."""
+        return self.status in (409, 429) or self.status >= 500  # noqa: PLR2004  HTTP statuses

@@ -1,0 +1,127 @@
+"""Who asks: roles, named permissions and the one table between them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from models.base import Model
+
+PLATFORM = "platform"
+"""The tenant of patients and of the operators who run the installation."""
+
+
+class Role(StrEnum):
+    """What somebody is within one tenant."""
+
+    PATIENT = "patient"
+    DOCTOR = "doctor"
+    STAFF = "staff"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    """What somebody may do; routes name permissions, never roles."""
+
+    APPOINTMENT_PLACE = "appointment:place"
+    APPOINTMENT_READ = "appointment:read"
+    APPOINTMENT_PAY = "appointment:pay"
+    APPOINTMENT_CANCEL = "appointment:cancel"
+    REFUND_READ = "refund:read"
+    REFUND_CREATE = "refund:create"
+    OPERATIONS_READ = "operations:read"
+    CODEC_USE = "codec:use"
+
+
+_OWN = {
+    Permission.APPOINTMENT_READ,
+    Permission.APPOINTMENT_CANCEL,
+    Permission.REFUND_READ,
+}
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.PATIENT: frozenset({*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY}),
+    Role.DOCTOR: frozenset(_OWN),
+    Role.STAFF: frozenset({*_OWN, Permission.REFUND_CREATE}),
+    Role.ADMIN: frozenset({*_OWN, Permission.REFUND_CREATE}),
+}
+"""Role → permissions, within the caller's own tenant."""
+
+PLATFORM_ADMIN_PERMISSIONS = frozenset({Permission.OPERATIONS_READ, Permission.CODEC_USE})
+"""What an admin of the platform may do; they read no patient's record by virtue of that."""
+
+
+class Principal(Model):
+    """Who asks, as a verified access token says."""
+
+    subject: str
+    tenant_id: str
+    roles: frozenset[Role]
+    session_id: str
+    provider_id: str | None = None
+    clinic_ids: frozenset[str] = frozenset()
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """Everything any of the roles allows."""
+        if self.tenant_id == PLATFORM and Role.ADMIN in self.roles:
+            return PLATFORM_ADMIN_PERMISSIONS
+        return frozenset().union(*(PERMISSIONS[role] for role in self.roles))
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether this is a patient's platform-wide account."""
+        return Role.PATIENT in self.roles
+
+
+class Tenant(NamedTuple):
+    """Scope: everything of one tenant."""
+
+    tenant_id: str
+
+
+class Clinics(NamedTuple):
+    """Scope: what belongs to some clinics of one tenant (staff)."""
+
+    tenant_id: str
+    clinic_ids: frozenset[str]
+
+
+class OwnProvider(NamedTuple):
+    """Scope: what belongs to one doctor's profile (doctors)."""
+
+    tenant_id: str
+    provider_id: str
+
+
+class Subject(NamedTuple):
+    """Scope: what belongs to one patient, at whichever tenant."""
+
+    subject_id: str
+
+
+class Public(NamedTuple):
+    """Scope: what anybody may read: published profiles and free times."""
+
+
+class System(NamedTuple):
+    """Scope: a process of ours that works across tenants, with the reason why."""
+
+    reason: str
+
+
+Scope = Tenant | Clinics | OwnProvider | Subject | Public | System
+"""Whose documents a query may touch; every repository method takes one and puts it into its filter."""
+
+
+def scope_of(principal: Principal) -> Scope:
+    """The widest scope that somebody's roles give them on appointments."""
+    if principal.is_patient:
+        return Subject(principal.subject)
+    if Role.ADMIN in principal.roles:
+        return Tenant(principal.tenant_id)
+    if Role.STAFF in principal.roles:
+        return Clinics(principal.tenant_id, principal.clinic_ids)
+    if Role.DOCTOR in principal.roles and principal.provider_id is not None:
+        return OwnProvider(principal.tenant_id, principal.provider_id)
+    return Clinics(principal.tenant_id, frozenset())

@@ -1,0 +1,68 @@
+"""Identifiers: what they look like and how those of a retried request are found again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+APPOINTMENT_PATTERN = r"^apt_[a-z2-7]{26}$"
+REFUND_PATTERN = r"^rfd_[a-z2-7]{26}$"
+_LENGTH = 26
+_REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+def _base32(digest: bytes) -> str:
+    return base64.b32encode(digest).decode().lower()[:_LENGTH]
+
+
+def derived_id(prefix: str, secret: bytes, *parts: str) -> str:
+    """The same id for the same parts and nobody else's: `prefix_` and 26 base32 characters of an HMAC-SHA256.
+
+    The parts are length-prefixed, so no two lists of parts run together.
+    """
+    message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+    return f"{prefix}_{_base32(hmac.digest(secret, message, hashlib.sha256))}"
+
+
+def appointment_id(secret: bytes, tenant_id: str, subject: str, route: str, key: str) -> str:
+    """The id of the appointment that this Idempotency-Key stands for; 30 characters, so it fits a receipt (40)."""
+    return derived_id("apt", secret, tenant_id, subject, route, key)
+
+
+def refund_id(secret: bytes, *parts: str) -> str:
+    """The id of a refund; also its idempotency key at the gateway (at least 10 of `[A-Za-z0-9_-]`)."""
+    return derived_id("rfd", secret, *parts)
+
+
+def keyless_refund_id(appointment_id: str, cause: str) -> str:
+    """The id of a refund that we owe by ourselves, found again from the appointment (or payment) and the cause."""
+    digest = hashlib.sha256(f"{appointment_id}\n{cause}".encode()).digest()
+    return f"rfd_{_base32(digest)}"
+
+
+def reference(appointment_id: str) -> str:
+    """What a person reads out at the front desk: `VN-` and 8 characters without look-alikes."""
+    digest = hashlib.sha256(appointment_id.encode()).digest()
+    return "VN-" + "".join(_REFERENCE_ALPHABET[byte % 32] for byte in digest[:8])
+
+
+def random_id(prefix: str) -> str:
+    """A fresh id with 130 random bits."""
+    return f"{prefix}_{_base32(secrets.token_bytes(17))}"
+
+
+def booking_workflow_id(appointment_id: str) -> str:
+    """The workflow that owns this appointment."""
+    return f"booking:{appointment_id}"
+
+
+def refund_workflow_id(refund_id: str) -> str:
+    """The workflow that owns this refund."""
+    return f"refund:{refund_id}"
+
+
+def late_payment_workflow_id(order_id: str) -> str:
+    """The guardian of an order whose booking is over."""
+    return f"late-payment:{order_id}"

@@ -1,0 +1,105 @@
+"""A tenant's policy: typed, with defaults, snapshotted into each booking."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from models.base import Model
+from models.money import percent_of
+
+Seconds = Annotated[int, Field(ge=1, le=86_400 * 30)]
+
+
+class RefundStep(Model):
+    """Cancelling at least `hours_before` the start gives back `percent` of what was paid."""
+
+    hours_before: float = Field(ge=0, le=24 * 60)
+    percent: int = Field(ge=0, le=100)
+
+
+class QuietHours(Model):
+    """Wall-clock hours of the recipient in which no message is sent unless it must be."""
+
+    start: time = time(21)
+    end: time = time(8)
+
+
+class RetentionDays(Model):
+    """How long each class of data is kept after its purpose ends, in days."""
+
+    identity: int = Field(default=365, ge=0)
+    clinical: int = Field(default=365 * 3, ge=0)
+    financial: int = Field(default=365 * 8, ge=0)
+    logs: int = Field(default=365, ge=0)
+
+
+class TenantPolicy(Model):
+    """What a tenant may set; the names are those of its settings. A booking keeps the policy it was made under."""
+
+    payment_window_seconds: Seconds = 600
+    payment_grace_seconds: int = Field(default=120, ge=0, le=3600)
+    refund_schedule: tuple[RefundStep, ...] = (
+        RefundStep(hours_before=12, percent=100),
+        RefundStep(hours_before=2, percent=50),
+    )
+    reschedule_until_hours: float = Field(default=4, ge=0, le=24 * 60)
+    max_unpaid_holds: int = Field(default=3, ge=1, le=10_000)
+    min_notice_minutes: int = Field(default=60, ge=0, le=60 * 24 * 30)
+    horizon_days: int = Field(default=60, ge=1, le=366)
+    no_show_grace_minutes: int = Field(default=30, ge=0, le=60 * 24)
+    day_grace_hours: float = Field(default=24, ge=0, le=24 * 14)
+    late_payment_watch_days: float = Field(default=7, gt=0, le=30)
+    reminder_leads_minutes: tuple[int, ...] = (1440, 120)
+    quiet_hours: QuietHours = QuietHours()
+    delivery_receipt_timeout_seconds: Seconds = 120
+    sla_hours: float = Field(default=48, gt=0, le=24 * 60)
+    deletion_grace_days: float = Field(default=7, ge=0, le=90)
+    retention_days: RetentionDays = RetentionDays()
+    reminder_lead_seconds: tuple[int, ...] | None = None
+    deletion_grace_seconds: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _schedule_falls(self) -> Self:
+        hours = [step.hours_before for step in self.refund_schedule]
+        if hours != sorted(set(hours), reverse=True):
+            msg = "refund_schedule must go from the earliest to the latest cancellation, each once"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def payment_window(self) -> timedelta:
+        """How long the patient sees a deadline for."""
+        return timedelta(seconds=self.payment_window_seconds)
+
+    @property
+    def payment_grace(self) -> timedelta:
+        """How long after the visible deadline the slot is still kept."""
+        return timedelta(seconds=self.payment_grace_seconds)
+
+
+def refund_percent(policy: TenantPolicy, start: datetime, now: datetime) -> int:
+    """The share of the fee that a patient who cancels at `now` gets back, in percent; elapsed hours, not days."""
+    left = start - now
+    for step in policy.refund_schedule:
+        if left >= timedelta(hours=step.hours_before):
+            return step.percent
+    return 0
+
+
+def refund_amount(policy: TenantPolicy, start: datetime, now: datetime, captured: int) -> int:
+    """What a patient who cancels at `now` gets back of `captured`, in paise."""
+    return percent_of(captured, refund_percent(policy, start, now))
+
+
+def cancel_until(policy: TenantPolicy, start: datetime) -> datetime:
+    """Until when cancelling gives everything back (UTC); the start itself where nothing ever does."""
+    full = [step.hours_before for step in policy.refund_schedule if step.percent == 100]  # noqa: PLR2004
+    return start - timedelta(hours=min(full, default=0))
+
+
+def reschedule_until(policy: TenantPolicy, start: datetime) -> datetime:
+    """Until when a patient may move the visit by themselves (UTC)."""
+    return start - timedelta(hours=policy.reschedule_until_hours)

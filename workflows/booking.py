@@ -1,0 +1,369 @@
+"""One appointment, from the hold to the end of the visit."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+
+with workflow.unsafe.imports_passed_through():
+    from activities.booking import BookingActivities, CloseBooking
+    from activities.payments import AskPayment, OpenOrder, PaymentActivities, PaymentAnswer
+    from models.booking import (
+        CANCELLABLE,
+        SYSTEM,
+        Actor,
+        ActorKind,
+        Advance,
+        AppointmentState,
+        Cancel,
+        Cancelled,
+        EventType,
+        HoldSlot,
+        PlaceBooking,
+        Placed,
+        RefundOutcome,
+        WaitingFor,
+        sources_of,
+    )
+    from models.errors import Code
+    from models.operations import WorkflowStatus
+    from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
+    from models.policy import refund_amount
+    from workflows import attributes
+    from workflows.payments import Parties, capture, give_back
+    from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
+
+HOLD_BACKSTOP = timedelta(minutes=10)
+"""How much longer than the release the claim itself lives, should every worker be down."""
+
+State = AppointmentState
+
+
+@workflow.defn(name="BookingWorkflow")
+class BookingWorkflow:
+    """Holds a time, waits for its payment, confirms it and stays with the appointment until its visit is over."""
+
+    @workflow.init
+    def __init__(self, command: PlaceBooking) -> None:
+        """All state exists before any handler may run."""
+        self._command = command
+        self._state = State.HELD
+        self._payment_state = command.first_payment_state
+        self._placed: Placed | None = None
+        self._order_id: str | None = None
+        self._payment: PaymentFact | None = None
+        self._reported = False
+        self._waiting: WaitingFor | None = None
+        self._done: list[str] = []
+        self._commands = asyncio.Lock()
+        self._parties = Parties(
+            tenant_id=command.tenant_id, appointment_id=command.appointment_id, subject_id=command.subject_id
+        )
+        self._deadline = workflow.now() + command.policy.payment_window
+        self._release_at = self._deadline + command.policy.payment_grace
+
+    @workflow.run
+    async def run(self, command: PlaceBooking) -> AppointmentState:
+        """Place, be paid, wait for the visit; the whole command is the argument, so no lost update leaves an orphan."""
+        self._placed = await self._place()
+        if self._placed.refusal is not None:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            raise ApplicationError(
+                self._placed.refusal, type=self._placed.refusal, category=ApplicationErrorCategory.BENIGN
+            )
+        if command.needs_payment:
+            await self._be_paid()
+        if self._is(State.CONFIRMED):
+            await self._see_the_visit_through()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._wait_for(None, None)
+        return self._state
+
+    # Messages: an update owes an answer, a signal reports a fact, a query is for operators.
+
+    @workflow.update
+    async def place(self) -> Placed:
+        """The outcome of placing."""
+        await workflow.wait_condition(lambda: self._placed is not None)
+        if self._placed is None:
+            msg = "woken before the placing was done"
+            raise RuntimeError(msg)
+        return self._placed
+
+    @workflow.update
+    async def cancel(self, command: Cancel) -> Cancelled:
+        """Cancel the appointment; what becomes of the money follows the policy it was booked under."""
+        await workflow.wait_condition(lambda: self._placed is not None)
+        # Awaits inside let other messages in: the lock keeps commands and the payment's settling apart.
+        async with self._commands:
+            if self._state not in CANCELLABLE or (self._placed is not None and self._placed.refusal is not None):
+                return Cancelled(state=self._state, conflict=True)
+            if self._is(State.HELD):
+                return await self._cancel_unpaid(command)
+            return await self._cancel_confirmed(command)
+
+    @workflow.signal
+    def payment_reported(self) -> None:
+        """Somebody says that there is something to look at; the gateway is asked before anything is believed."""
+        self._reported = True
+
+    @workflow.query
+    def status(self) -> WorkflowStatus:
+        """What is awaited, until when, and what was done."""
+        return WorkflowStatus(state=self._state, waiting_for=self._waiting, done=tuple(self._done))
+
+    # Placing
+
+    async def _place(self) -> Placed:
+        command = self._command
+        if not await local_first(BookingActivities.hold, self._hold_step(), STORE, "hold the time"):
+            return Placed(body_hash=command.body_hash, refusal=Code.SLOT_TAKEN)
+        self._done.append("held" if command.needs_payment else "confirmed")
+        if command.needs_payment:
+            self._wait_for("payment", self._release_at)
+            return await self._open_order()
+        self._state = State.CONFIRMED
+        workflow.upsert_search_attributes([attributes.BOOKING_STATE.value_set(self._state)])
+        return Placed(body_hash=command.body_hash)
+
+    def _hold_step(self) -> HoldSlot:
+        command, now = self._command, workflow.now()
+        if not command.needs_payment:
+            waiting = WaitingFor(event="visit", until=command.closes_at)
+            return HoldSlot(command=command, at=now, deadline=None, expires_at=None, waiting_for=waiting)
+        return HoldSlot(
+            command=command,
+            at=now,
+            deadline=self._deadline,
+            expires_at=self._release_at + HOLD_BACKSTOP,
+            waiting_for=WaitingFor(event="payment", until=self._deadline),
+        )
+
+    async def _open_order(self) -> Placed:
+        """Within the step's local time-out the answer carries the order; after that it follows by the feed."""
+        placed = Placed(body_hash=self._command.body_hash)
+        step = OpenOrder(
+            tenant_id=self._command.tenant_id,
+            appointment_id=self._command.appointment_id,
+            amount=self._command.service.fee,
+            window=self._command.policy.payment_window + self._command.policy.payment_grace,
+            at=workflow.now(),
+        )
+        try:
+            self._order_id = await local(PaymentActivities.open_order, step, "open the order")
+        except (ActivityError, ApplicationError) as error:
+            if is_refusal(error):
+                await self._refuse_order()
+                return placed
+            self._placed = placed
+            await self._open_order_later(step)
+        if self._order_id is not None:
+            self._done.append("order opened")
+        return placed
+
+    async def _open_order_later(self, step: OpenOrder) -> None:
+        """Keep asking for the order until the booking ends first."""
+        asking = asyncio.create_task(regular(PaymentActivities.open_order, step, GATEWAY_WRITE, "open the order"))
+        await until(lambda: asking.done() or not self._is(State.HELD), self._release_at)
+        if not asking.done():
+            asking.cancel()
+            async with self._commands:
+                if self._is(State.HELD):
+                    await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, None)
+            return
+        try:
+            self._order_id = await asking
+        except ActivityError:
+            async with self._commands:
+                if self._is(State.HELD):
+                    await self._refuse_order()
+
+    async def _refuse_order(self) -> None:
+        """The gateway refuses the order for good: nobody can pay, so nothing stays held."""
+        attributes.call_a_human()
+        await self._close(State.CANCELLED, EventType.CANCELLED, SYSTEM, None)
+
+    # Payment
+
+    async def _be_paid(self) -> None:
+        while self._is(State.HELD):
+            await until(lambda: self._reported or not self._is(State.HELD), self._release_at)
+            if not self._is(State.HELD):
+                return
+            self._reported = False
+            last_look = workflow.now() >= self._release_at
+            answer = await self._ask()
+            async with self._commands:
+                # Whatever came in while the gateway was asked comes first.
+                if not self._is(State.HELD):
+                    return
+                if answer.settles is not None:
+                    await self._settle(answer.settles)
+                elif last_look:
+                    await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, None)
+
+    async def _ask(self) -> PaymentAnswer:
+        return await local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway")
+
+    def _question(self) -> AskPayment:
+        return AskPayment(
+            order_id=self._order_id or "",
+            amount=self._command.service.fee.amount,
+            settled_by=self._payment.payment_id if self._payment else None,
+        )
+
+    async def _settle(self, fact: PaymentFact) -> None:
+        """First the time, then the money, then the word."""
+        if not await local_first(BookingActivities.book, self._command.claim, STORE, "book the time"):
+            await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact)
+            return
+        self._done.append("time booked")
+        if not await capture(self._parties, fact):
+            await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact)
+            return
+        self._done.append("payment captured")
+        self._payment = fact
+        await self._confirm(fact)
+
+    async def _confirm(self, fact: PaymentFact) -> None:
+        step = self._advance(EventType.CONFIRMED, State.CONFIRMED, PaymentState.CAPTURED, SYSTEM).model_copy(
+            update={
+                "payment_id": fact.payment_id,
+                "captured_added": fact.amount,
+                "waiting_for": WaitingFor(event="visit", until=self._command.closes_at),
+            }
+        )
+        await local_first(BookingActivities.advance, step, STORE, "confirm")
+        self._enter(State.CONFIRMED, PaymentState.CAPTURED)
+
+    # Ending without a visit
+
+    async def _cancel_unpaid(self, command: Cancel) -> Cancelled:
+        """Nobody has paid as far as we know; one quick look tells whether money is on its way.
+
+        Where the gateway does not answer, the sweep and the order's guardian find what comes later.
+        """
+        fact: PaymentFact | None = None
+        if self._order_id is not None:
+            try:
+                fact = (await local(PaymentActivities.ask, self._question(), "ask the gateway")).settles
+            except (ActivityError, ApplicationError):
+                workflow.logger.warning("cancelled without the gateway's word")
+        refund = await self._close(State.CANCELLED, EventType.CANCELLED, command.actor, fact)
+        return Cancelled(state=self._state, refund=refund)
+
+    async def _cancel_confirmed(self, command: Cancel) -> Cancelled:
+        by_patient = command.actor.kind is ActorKind.PATIENT
+        now = workflow.now()
+        await self._end(State.CANCELLED, EventType.CANCELLED, command.actor, self._payment_state)
+        if self._payment is None:
+            return Cancelled(state=self._state)
+        paid = self._payment.amount
+        owed = refund_amount(self._command.policy, self._command.start, now, paid) if by_patient else paid
+        reason = RefundReason.CANCELLED_BY_PATIENT if by_patient else RefundReason.CANCELLED_BY_CLINIC
+        return Cancelled(state=self._state, refund=await self._give_back(self._payment, owed, reason))
+
+    async def _close(
+        self, to: AppointmentState, event: EventType, actor: Actor, fact: PaymentFact | None
+    ) -> RefundOutcome | None:
+        """End a booking that never was confirmed. Authorized money is never taken; taken money goes back whole."""
+        if fact is None:
+            await self._end(to, event, actor, self._payment_state)
+            return None
+        if not fact.captured:
+            await self._end(to, event, actor, PaymentState.VOIDED)
+            return RefundOutcome(amount=fact.amount, state=PaymentState.VOIDED)
+        await self._end(to, event, actor, self._payment_state)
+        await self._book_unwanted(fact)
+        return await self._give_back(fact, fact.amount, RefundReason.LATE_PAYMENT)
+
+    async def _book_unwanted(self, fact: PaymentFact) -> None:
+        await capture(self._parties, fact, stray=True)
+        step = self._advance(EventType.PAYMENT_LATE, None, PaymentState.CAPTURED, SYSTEM, fact.payment_id)
+        step = step.model_copy(update={"payment_id": fact.payment_id, "captured_added": fact.amount})
+        await local_first(BookingActivities.advance, step, STORE, "note the late money")
+        self._enter(self._state, PaymentState.CAPTURED)
+
+    async def _end(self, to: AppointmentState, event: EventType, actor: Actor, payment: PaymentState) -> None:
+        change = None if payment is self._payment_state else payment
+        step = CloseBooking(advance=self._advance(event, to, change, actor), claim=self._command.claim)
+        await local_first(BookingActivities.close, step, STORE, f"{to}: give the time back")
+        self._enter(to, payment)
+
+    async def _give_back(self, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundOutcome | None:
+        if amount <= 0:
+            return None
+        refund = await give_back(self._parties, fact, amount, reason)
+        self._done.append(f"refund of {amount} paise started")
+        return RefundOutcome(id=refund.id, amount=amount, state=RefundState.PENDING)
+
+    # The visit
+
+    async def _see_the_visit_through(self) -> None:
+        """Stay until the visit's time is over; money that comes twice goes back."""
+        closes = self._command.closes_at
+        while self._is(State.CONFIRMED):
+            self._wait_for("visit", closes)
+            await until(lambda: self._reported or not self._is(State.CONFIRMED), closes)
+            if not self._is(State.CONFIRMED):
+                return
+            if self._reported:
+                self._reported = False
+                await self._return_strays()
+            elif workflow.now() >= closes:
+                step = self._advance(EventType.CLOSED, None, None, SYSTEM)
+                await local_first(BookingActivities.advance, step, STORE, "close the day")
+                return
+
+    async def _return_strays(self) -> None:
+        if self._order_id is None:
+            return
+        answer = await self._ask()
+        for stray in answer.strays:
+            await self._book_unwanted(stray)
+            await self._give_back(stray, stray.amount, RefundReason.DUPLICATE_PAYMENT)
+
+    # Small things
+
+    def _is(self, state: AppointmentState) -> bool:
+        """Whether that is the state now: any await may have let a command change it."""
+        return self._state is state
+
+    def _advance(
+        self,
+        event: EventType,
+        to: AppointmentState | None,
+        payment: PaymentState | None,
+        actor: Actor,
+        occurrence: str = "once",
+    ) -> Advance:
+        return Advance(
+            tenant_id=self._command.tenant_id,
+            appointment_id=self._command.appointment_id,
+            event=event,
+            event_id=f"{self._command.appointment_id}:{event}:{occurrence}",
+            at=workflow.now(),
+            actor=actor,
+            to=to,
+            sources=frozenset(AppointmentState) if to is None else sources_of(to),
+            payment_state=payment,
+        )
+
+    def _enter(self, state: AppointmentState, payment: PaymentState) -> None:
+        if state is not self._state:
+            self._done.append(state)
+        self._state, self._payment_state = state, payment
+        workflow.upsert_search_attributes(
+            [attributes.BOOKING_STATE.value_set(state), attributes.PAYMENT_STATE.value_set(payment)]
+        )
+
+    def _wait_for(self, event: str | None, until: datetime | None) -> None:
+        if event is None or until is None:
+            self._waiting = None
+            workflow.set_current_details(f"{self._state}; nothing is awaited")
+            return
+        self._waiting = WaitingFor(event=event, until=until)
+        workflow.set_current_details(f"{self._state}; waiting for {event} until {until:%Y-%m-%d %H:%M:%S} UTC")

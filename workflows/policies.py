@@ -1,0 +1,148 @@
+"""Queues, time-outs and retry policies, each named for its meaning; and the local-first step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+BOOKING_QUEUE = "booking"
+GATEWAY_QUEUE = "gateway"
+BULK_QUEUE = "bulk"
+
+TASK_TIMEOUT = timedelta(seconds=3)
+"""A worker that dies in a local step is noticed after this long; the default of 10 s would keep a patient waiting."""
+
+LOCAL_TIMEOUT = timedelta(seconds=2.5)
+"""A person waits for the step: after this it goes to its queue and the person gets an interim answer."""
+
+
+RPC_TIMEOUT = timedelta(seconds=10)
+"""How long the API waits for the workflow service before it says that it does not know."""
+
+
+HEARTBEAT = timedelta(seconds=60)
+"""A long step that is silent for longer is taken for dead and run again."""
+
+
+@dataclass(frozen=True)
+class StepPolicy:
+    """Where a step runs when it does not succeed locally, how long one try may take and how it is tried again."""
+
+    queue: str
+    timeout: timedelta
+    retry: RetryPolicy
+
+
+STORE = StepPolicy(
+    BOOKING_QUEUE,
+    timedelta(seconds=10),
+    # Our own database comes back; until then nothing else makes sense, so there is no last try.
+    RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10)),
+)
+GATEWAY_READ = StepPolicy(
+    GATEWAY_QUEUE,
+    timedelta(seconds=15),
+    # Nothing is released or given back before the gateway has answered, however long that takes.
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)),
+)
+GATEWAY_WRITE = StepPolicy(
+    GATEWAY_QUEUE,
+    timedelta(seconds=15),
+    # Orders, captures and refunds carry keys of their own, so repeating one never pays twice.
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(minutes=1)),
+)
+REFUND_TRY = StepPolicy(
+    GATEWAY_QUEUE,
+    timedelta(seconds=15),
+    # A few quick tries; after them the refund is shown as unknown and looked at again later.
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_attempts=4),
+)
+SWEEP = StepPolicy(
+    BULK_QUEUE,
+    timedelta(minutes=5),
+    # The next run of the schedule does what this one could not.
+    RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3),
+)
+_ONCE = RetryPolicy(maximum_attempts=1)
+
+A = TypeVar("A")
+R = TypeVar("R")
+# The first argument of an activity method is its instance, which the workflow never has: no narrower type fits.
+Step = Callable[[Any, A], Awaitable[R]]
+
+
+async def regular(step: Step[A, R], arg: A, policy: StepPolicy, summary: str) -> R:
+    """Run a step on its queue under its full retry policy."""
+    return await workflow.execute_activity_method(
+        step,
+        arg,
+        task_queue=policy.queue,
+        start_to_close_timeout=policy.timeout,
+        retry_policy=policy.retry,
+        summary=summary,
+    )
+
+
+async def heartbeating(step: Step[A, R], arg: A, policy: StepPolicy, summary: str) -> R:
+    """Run a long step that says every now and then that it is alive."""
+    return await workflow.execute_activity_method(
+        step,
+        arg,
+        task_queue=policy.queue,
+        start_to_close_timeout=policy.timeout,
+        heartbeat_timeout=HEARTBEAT,
+        retry_policy=policy.retry,
+        summary=summary,
+    )
+
+
+async def local(step: Step[A, R], arg: A, summary: str) -> R:
+    """Try a step once within the worker; raises what it raised (see `is_cancelled` and `is_refusal`)."""
+    return await workflow.execute_local_activity_method(
+        step,
+        arg,
+        schedule_to_close_timeout=LOCAL_TIMEOUT,
+        start_to_close_timeout=LOCAL_TIMEOUT,
+        retry_policy=_ONCE,
+        summary=summary,
+    )
+
+
+async def local_first(step: Step[A, R], arg: A, policy: StepPolicy, summary: str) -> R:
+    """Run a step within the worker, which costs one event instead of three; if that fails, on its queue.
+
+    Raises what the outside refused for good; everything else is tried again.
+    """
+    try:
+        return await local(step, arg, summary)
+    except (ActivityError, ApplicationError) as error:
+        if is_cancelled(error) or is_refusal(error):
+            raise
+    return await regular(step, arg, policy, summary)
+
+
+async def until(condition: Callable[[], bool], instant: datetime) -> None:
+    """Wait for a condition, at most until an instant (UTC); the caller looks again at everything after it."""
+    left = instant - workflow.now()
+    if left <= timedelta() or condition():
+        return
+    with suppress(TimeoutError):
+        await workflow.wait_condition(condition, timeout=left)
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether the workflow itself is being cancelled."""
+    return isinstance(error, CancelledError) or isinstance(error.__cause__, CancelledError)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the outside has refused for good. A local step raises the failure itself, a regular one wraps it."""
+    failure = error.__cause__ if isinstance(error, ActivityError) else error
+    return isinstance(failure, ApplicationError) and failure.non_retryable
