@@ -16,7 +16,11 @@ class Model(BaseModel):
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # the first and the last hours of the calendar have no UTC counterpart
+        msg = "outside the calendar"
+        raise ValueError(msg) from error
 
 
 def _known_zone(value: str) -> str:
