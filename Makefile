@@ -62,10 +62,12 @@ format: $(INSTALLED) ## Apply ruff's format and safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-lock: $(INSTALLED) ## requirements.lock from pyproject.toml; UPGRADE=1 takes the newest versions
-	@$(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --all-extras --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: $(INSTALLED) ## requirements.lock from pyproject.toml, and what of it runs in the image; UPGRADE=1 takes the newest
+	@$(COMPILE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 licenses: $(INSTALLED) ## LICENSES.md from what is installed
 	@$(BIN)/python tools/licenses.py > LICENSES.md

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from models.base import Model
+from models.base import Id, Model
 
 PLATFORM = "platform"
 """The tenant of patients and of the operators who run the installation."""
@@ -72,6 +72,19 @@ class Principal(Model):
     def is_patient(self) -> bool:
         """Whether this is a patient's platform-wide account."""
         return Role.PATIENT in self.roles
+
+
+class Account(Model):
+    """Somebody who can sign in; name, phone and e-mail are None where they were never given or have been erased."""
+
+    id: Id
+    tenant_id: Id
+    roles: frozenset[Role]
+    provider_id: Id | None = None
+    clinic_ids: frozenset[Id] = frozenset()
+    name: str | None = None
+    phone: str | None = None
+    email: str | None = None
 
 
 class Tenant(NamedTuple):

@@ -7,11 +7,13 @@ Every method of a store takes the scope whose documents it may touch, and every 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from models.availability import Busy
 from models.booking import (
+    SYSTEM,
+    Actor,
     Advance,
     Advanced,
     Appointment,
@@ -99,7 +101,9 @@ class Appointments(Protocol):
         """Change state, payment state and events in one conditional update. Raises `not_found`."""
         ...
 
-    async def reserve_refund(self, scope: Scope, appointment_id: str, entry: RefundEntry, at: datetime) -> bool:
+    async def reserve_refund(
+        self, scope: Scope, appointment_id: str, entry: RefundEntry, at: datetime, actor: Actor = SYSTEM
+    ) -> bool:
         """Promise money back, never more than was captured; True again on a retry, False where it would be more."""
         ...
 
@@ -128,7 +132,10 @@ class Appointments(Protocol):
     async def unsettled(
         self, scope: Scope, since: datetime, until: datetime, after: str, limit: int
     ) -> list[Appointment]:
-        """Expired and cancelled appointments with an order but no captured money, closed in [since, until), by id."""
+        """Expired and cancelled appointments with an order but no captured money, closed in [since, until).
+
+        In the order in which they were closed; `after` is the id of the last one, empty at first.
+        """
         ...
 
     async def overdue(self, scope: Scope, before: datetime, after: str, limit: int) -> list[Appointment]:
@@ -167,10 +174,6 @@ class Directory(Protocol):
 
     async def clinic_by_slug(self, scope: Scope, slug: str) -> Clinic | None:
         """The clinic of that subdomain."""
-        ...
-
-    async def leave_days(self, scope: Scope, provider_id: str, first: date, last: date) -> set[date]:
-        """Dates (of the clinic's wall clock) that a leave covers wholly."""
         ...
 
 

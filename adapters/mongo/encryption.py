@@ -1,0 +1,224 @@
+"""Personal data at rest: sealed under a key of its own per subject and class, readable for as long as the key exists.
+
+Each data key lies in the vault, wrapped by one key-encryption key that is unwrapped once, when the vault is opened.
+Destroying a data key erases whatever was sealed under it, in every copy and backup of the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, TypeVar
+from urllib.parse import unquote
+
+from bson import CodecOptions
+from bson.binary import UUID_SUBTYPE, Binary
+from pymongo import MongoClient
+from pymongo.encryption import ClientEncryption
+from pymongo.errors import DuplicateKeyError, EncryptionError
+
+from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
+
+T = TypeVar("T")
+
+KEY_BYTES: Final = 96
+"""The length of a key-encryption key of libmongocrypt's local provider."""
+
+VAULT_COLLECTION: Final = "__keyVault"
+_KNOWN_KEYS: Final = 20_000
+_PROVIDER: Final = "local"
+_ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
+_OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
+
+
+class DataClass(StrEnum):
+    """Classes of personal data; each is kept for a time of its own, so each has keys of its own."""
+
+    IDENTITY = "identity"
+    CLINICAL = "clinical"
+    FINANCIAL = "financial"
+
+
+class Erased(Enum):
+    """What opening yields where the key was destroyed."""
+
+    ERASED = "erased"
+
+
+ERASED: Final = Erased.ERASED
+Opened: TypeAlias = Document | Literal[Erased.ERASED] | None
+
+
+def key_encryption_key(kms_url: str) -> bytes:
+    """The key that wraps all data keys: 96 bytes.
+
+    `file:///path` names a file with the key in base64, as a secret is mounted; `local://…` carries the base64 itself,
+    and `local:` alone stands for the published key of the development profile. Raises ValueError, never with the key
+    in its text, for anything else, a cloud's key service included: those are not built yet.
+    """
+    scheme, _, rest = kms_url.partition(":")
+    match scheme:
+        case "local" if not rest:
+            return hashlib.shake_256(b"visitnow development key-encryption key").digest(KEY_BYTES)
+        case "local":
+            return _decoded(rest.removeprefix("//"), "the key-encryption key in the setting")
+        case "file" if rest.startswith("///"):
+            path = Path(unquote(rest.removeprefix("//")))
+            try:
+                encoded = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                msg = f"the key-encryption key cannot be read from {path}: {type(error).__name__}"
+                raise ValueError(msg) from None
+            return _decoded(encoded.strip(), f"the key-encryption key in {path}")
+        case _:
+            msg = f"the key service {scheme!r} is not supported: use file:///path to a key in base64"
+            raise ValueError(msg)
+
+
+def _decoded(encoded: str, what: str) -> bytes:
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        msg = f"{what} is not base64"
+        raise ValueError(msg) from None
+    if len(key) != KEY_BYTES:
+        msg = f"{what} must have {KEY_BYTES} bytes, it has {len(key)}"
+        raise ValueError(msg)
+    return key
+
+
+class Vault:
+    """Seals and opens subdocuments.
+
+    The driver's encryption blocks, so all of it runs in one thread of its own; a page of documents goes there at
+    once. Opening asks the vault each time which keys still exist: what was erased is unreadable from that moment on,
+    whatever caches hold, and one destroyed key spoils nothing but its own documents.
+    """
+
+    def __init__(self, url: str, database: str, kms_url: str) -> None:
+        """Connects with its first use. Raises ValueError as `key_encryption_key` does."""
+        key = key_encryption_key(kms_url)
+        self._client: MongoClient[Document] = MongoClient(url, appname="visitnow-vault", w="majority", **TIMEOUTS)
+        self._keys = self._client[database][VAULT_COLLECTION]
+        self._encryption: ClientEncryption[Document] = ClientEncryption(
+            {_PROVIDER: {"key": key}}, f"{database}.{VAULT_COLLECTION}", self._client, _OPTIONS
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
+        self._known: OrderedDict[str, Binary] = OrderedDict()
+        self._indexed = False
+
+    @answering
+    async def seal(self, subject_id: str, data_class: DataClass, content: Document) -> Binary:
+        """`content` encrypted under the subject's key of that class; the key is made with its first use."""
+        return await self._in_thread(lambda: self._seal(f"{subject_id}:{data_class}", content))
+
+    @answering
+    async def open(self, sealed: Sequence[bytes | None]) -> list[Opened]:
+        """A page of sealed subdocuments, in order; None stays None, and `ERASED` stands where the key is gone."""
+        if not any(sealed):
+            return [None] * len(sealed)
+        return await self._in_thread(lambda: self._open(sealed))
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._in_thread(self._encryption.close)
+        await self._in_thread(self._client.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _seal(self, name: str, content: Document) -> Binary:
+        known = self._known.get(name)
+        if known is not None:
+            self._known.move_to_end(name)
+            try:
+                return self._encrypted(content, known)
+            except EncryptionError as error:
+                if unanswered(error):
+                    raise
+                # The key that we remember was destroyed meanwhile.
+                del self._known[name]
+        key_id = self._find_or_make(name)
+        self._known[name] = key_id
+        if len(self._known) > _KNOWN_KEYS:
+            self._known.popitem(last=False)
+        return self._encrypted(content, key_id)
+
+    def _encrypted(self, content: Document, key_id: Binary) -> Binary:
+        return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
+
+    def _find_or_make(self, name: str) -> Binary:
+        found = self._find(name)
+        if found is not None:
+            return found
+        self._ensure_index()
+        try:
+            return self._encryption.create_data_key(_PROVIDER, key_alt_names=[name])
+        except EncryptionError as error:
+            if not isinstance(error.cause, DuplicateKeyError):
+                raise
+            found = self._find(name)
+            if found is None:
+                raise
+            return found
+
+    def _find(self, name: str) -> Binary | None:
+        found = self._keys.find_one({"keyAltNames": name}, {"_id": 1})
+        return None if found is None else _key_id(found)
+
+    def _ensure_index(self) -> None:
+        """Two processes that make the same key at once are told apart by this index, so it comes before any key."""
+        if not self._indexed:
+            self._keys.create_index(
+                "keyAltNames",
+                name="name",
+                unique=True,
+                partialFilterExpression={"keyAltNames": {"$exists": True}},
+            )
+            self._indexed = True
+
+    def _open(self, sealed: Sequence[bytes | None]) -> list[Opened]:
+        ids = [None if one is None else _key_of(one) for one in sealed]
+        existing = self._existing(key_id for key_id in ids if key_id is not None)
+        return [
+            None
+            if one is None or key_id is None
+            else self._decrypted(Binary(one, 6), key_id)
+            if key_id in existing
+            else ERASED
+            for one, key_id in zip(sealed, ids, strict=True)
+        ]
+
+    def _decrypted(self, sealed: Binary, key_id: Binary) -> Opened:
+        try:
+            content: Document = self._encryption.decrypt(sealed)
+        except EncryptionError as error:
+            # The key may have been destroyed since the look into the vault.
+            if unanswered(error) or self._existing([key_id]):
+                raise
+            return ERASED
+        return content
+
+    def _existing(self, key_ids: Iterable[Binary]) -> set[Binary]:
+        wanted = list(set(key_ids))
+        return {_key_id(found) for found in self._keys.find({"_id": {"$in": wanted}}, {"_id": 1})}
+
+
+def _key_id(found: Document) -> Binary:
+    key_id = found["_id"]
+    if not isinstance(key_id, Binary):
+        msg = "the vault holds a key whose id is not a UUID"
+        raise TypeError(msg)
+    return key_id
+
+
+def _key_of(sealed: bytes) -> Binary:
+    """The id of the key: bytes 1 to 16 of a ciphertext (client-side encryption specification, BSON subtype 6)."""
+    return Binary(sealed[1:17], UUID_SUBTYPE)

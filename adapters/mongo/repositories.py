@@ -1,0 +1,84 @@
+"""Every repository of one database, opened and closed together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from adapters.mongo.availability import MongoClaims, TimeChanged
+from adapters.mongo.booking import MongoAppointments
+from adapters.mongo.client import Client, Database, answering, open_client
+from adapters.mongo.compliance import MongoAuditTrail
+from adapters.mongo.encryption import Vault
+from adapters.mongo.identity import MongoUsers
+from adapters.mongo.leases import MongoLeases
+from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
+from adapters.mongo.providers import MongoDirectory
+
+
+@dataclass(frozen=True)
+class MongoAddresses:
+    """Where the data, the audit and the key vault are, each with an account of its own.
+
+    `kms_url` names the key-encryption key, as `adapters.mongo.encryption.key_encryption_key` reads it.
+    """
+
+    url: str
+    database: str
+    audit_url: str
+    vault_url: str
+    vault_database: str
+    kms_url: str
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """The stores behind `models.ports`; `database` is the application's own view of it."""
+
+    database: Database
+    claims: MongoClaims
+    appointments: MongoAppointments
+    directory: MongoDirectory
+    payments: MongoPayments
+    inbox: MongoWebhookInbox
+    audit: MongoAuditTrail
+    users: MongoUsers
+    leases: MongoLeases
+    vault: Vault
+    clients: tuple[Client, ...]
+
+    @classmethod
+    def connect(cls, addresses: MongoAddresses, *, on_time_changed: TimeChanged, appname: str = "visitnow") -> Self:
+        """Build them all; connections are made with the first operations.
+
+        `on_time_changed` is called with a practitioner's id after their claims have changed. Raises ValueError where
+        the key-encryption key cannot be had.
+        """
+        vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+        client = open_client(addresses.url, appname)
+        auditor = open_client(addresses.audit_url, f"{appname}-audit")
+        database = client[addresses.database]
+        return cls(
+            database=database,
+            claims=MongoClaims(database, vault, on_time_changed),
+            appointments=MongoAppointments(database, vault),
+            directory=MongoDirectory(database),
+            payments=MongoPayments(database, vault),
+            inbox=MongoWebhookInbox(database),
+            audit=MongoAuditTrail(auditor[addresses.database]),
+            users=MongoUsers(database, vault),
+            leases=MongoLeases(database),
+            vault=vault,
+            clients=(client, auditor),
+        )
+
+    @answering
+    async def ping(self) -> None:
+        """Return when the database answers. Raises `UnavailableError`."""
+        await self.database.command("ping")
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for client in self.clients:
+            client.close()
+        await self.vault.close()

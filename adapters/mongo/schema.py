@@ -1,0 +1,18 @@
+"""What a collection must be like: its indexes and its validator, declared beside the queries that rely on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pymongo import IndexModel
+
+from adapters.mongo.client import Document
+
+
+class Declared(NamedTuple):
+    """One collection, its indexes beside that of `_id`, and the documents that it accepts (None: any)."""
+
+    collection: str
+    indexes: Sequence[IndexModel] = ()
+    validator: Document | None = None

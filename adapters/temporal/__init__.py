@@ -1,0 +1,1 @@
+"""Temporal: the client, the payload codec and the search attributes."""

@@ -1,0 +1,1 @@
+"""Composition root of HTTP: the application, its routers, guards and problem answers."""

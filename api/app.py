@@ -1,0 +1,55 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from adapters.settings import Settings
+from api import openapi, problems
+from api.edge import Edge
+from api.metrics import Metrics
+from api.routers import booking, codec, operations, payments, providers
+from api.wiring import wired
+
+ROUTERS = (providers.router, booking.router, payments.router, operations.router, codec.router)
+
+
+class Application(FastAPI):
+    """FastAPI with our OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        return openapi.document(self)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects to its servers when it starts, not before."""
+    metrics = Metrics()
+    app = Application(
+        title="Illajwala VisitNow",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=partial(_lifespan, settings, metrics),
+        middleware=[Middleware(Edge, metrics=metrics)],
+        # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(settings: Settings, metrics: Metrics, app: FastAPI) -> AsyncIterator[None]:
+    async with wired(settings, metrics) as services:
+        app.state.services = services
+        yield

@@ -1,0 +1,57 @@
+"""What the API itself puts into the audit: who looked at somebody's record, and who was refused. Ids only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fastapi import Request
+
+from models.booking import Appointment, actor_of
+from models.compliance import AuditAction, AuditEntry
+from models.identity import Permission, Principal
+from models.ids import random_id
+from models.ports import AuditTrail
+
+
+def origin_of(request: Request) -> str | None:
+    """The address that a request came from."""
+    return request.client.host if request.client is not None else None
+
+
+class AuditLog:
+    """Writes entries before the answer leaves: a look that cannot be noted is not granted."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        """Where entries go."""
+        self._trail = trail
+
+    async def reads(self, request: Request, reader: Principal, appointments: Iterable[Appointment]) -> None:
+        """Note that somebody saw records of patients who are not themselves. Raises `UnavailableError`."""
+        entries = [
+            self._entry(request, reader, AuditAction.RECORD_READ, one.tenant_id, one.id, one.subject_id)
+            for one in appointments
+            if one.subject_id != reader.subject
+        ]
+        if entries:
+            await self._trail.append(entries)
+
+    async def refusal(self, request: Request, who: Principal, permission: Permission) -> None:
+        """Note that somebody's role did not allow what they asked for. Raises `UnavailableError`."""
+        await self._trail.append([self._entry(request, who, AuditAction.REFUSED, who.tenant_id, permission, None)])
+
+    def _entry(
+        self, request: Request, who: Principal, action: AuditAction, tenant_id: str, target: str, subject_id: str | None
+    ) -> AuditEntry:
+        return AuditEntry(
+            id=random_id("aud"),
+            tenant_id=tenant_id,
+            at=datetime.now(UTC),
+            actor=who.subject,
+            actor_kind=actor_of(who.subject, who.roles).kind,
+            action=action,
+            target=target,
+            subject_id=subject_id,
+            why=f"{request.method} {request.scope['route'].path}",
+            origin=origin_of(request),
+        )

@@ -1,0 +1,165 @@
+"""What surrounds every request: its id, limits, security headers, one metric and one log line.
+
+One pure ASGI layer, outside the routing: whatever goes wrong further in, the answer is a problem and nothing of the
+exception's text leaves the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+import traceback
+from typing import Final
+
+import structlog
+from fastapi import Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import Metrics
+from api.problems import problem_response
+from models.errors import Code, VisitNowError
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""No request under /v1 is longer; a webhook of the payment gateway has about 5 KB."""
+
+CODEC_PREFIX: Final = "/codec/"
+MAX_CODEC_BYTES: Final = 4 * 1024 * 1024
+"""The Temporal UI sends all payloads of a history's page at once; Temporal's own limit for one message is 4 MiB."""
+
+FIRST_BYTE_SECONDS: Final = 20.0
+"""Until the answer begins; above the 10 s that a command waits for the workflow service. A stream may go on."""
+
+UNMATCHED: Final = "unmatched"
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_SECURITY_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+)
+_log = structlog.get_logger(__name__)
+
+
+class Edge:
+    """The outermost layer of ours."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """`app` is what comes further in."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, receive, send).serve(self._app, self._metrics)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._began = time.perf_counter()
+        self._status = 0
+        self._received = 0
+        self._limit: asyncio.Timeout | None = None
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._request_id = _given_id(headers) or os.urandom(8).hex()
+        self._length = _content_length(headers)
+        self._longest = MAX_CODEC_BYTES if scope["path"].startswith(CODEC_PREFIX) else MAX_BODY_BYTES
+        scope["visitnow.request_id"] = self._request_id
+
+    async def serve(self, app: ASGIApp, metrics: Metrics) -> None:
+        try:
+            if self._length > self._longest:
+                await self._refuse(VisitNowError(Code.TOO_LARGE))
+            else:
+                await self._run(app)
+        finally:
+            self._account(metrics)
+
+    async def _run(self, app: ASGIApp) -> None:
+        try:
+            async with asyncio.timeout(FIRST_BYTE_SECONDS) as self._limit:
+                await app(self._scope, self._bounded_receive, self._decorated_send)
+        except TimeoutError:
+            await self._refuse(VisitNowError(Code.UNAVAILABLE))
+        except Exception as error:  # noqa: BLE001  the last place where an answer can still be given
+            _log.error("request.failed", request_id=self._request_id, route=self._route, **failure(error))
+            await self._refuse(VisitNowError(Code.INTERNAL))
+
+    async def _refuse(self, error: VisitNowError) -> None:
+        if self._status == 0:
+            self._scope["visitnow.code"] = error.code
+            response: Response = problem_response(error, self._request_id)
+            await response(self._scope, self._receive, self._decorated_send)
+
+    async def _bounded_receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            if self._received > self._longest:
+                # The framework passes its own exception on where it would turn any other into a 400.
+                raise HTTPException(413)
+        return message
+
+    async def _decorated_send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(raw=message["headers"])
+            headers["X-Request-Id"] = self._request_id
+            for name, value in _SECURITY_HEADERS:
+                headers.setdefault(name, value)
+            if self._limit is not None:
+                self._limit.reschedule(None)
+        await self._send(message)
+
+    @property
+    def _route(self) -> str:
+        return str(getattr(self._scope.get("route"), "path", UNMATCHED))
+
+    def _account(self, metrics: Metrics) -> None:
+        seconds = time.perf_counter() - self._began
+        method, route = self._scope["method"], self._route
+        metrics.request(method if route != UNMATCHED else "_OTHER", route, self._status, seconds)
+        _log.info(
+            "request",
+            request_id=self._request_id,
+            method=method,
+            route=route,
+            status=self._status,
+            code=self._scope.get("visitnow.code"),
+            duration_ms=round(seconds * 1000, 1),
+        )
+
+
+def _given_id(headers: list[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            return text if _REQUEST_ID.fullmatch(text) else None
+    return None
+
+
+def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """What may be logged of an exception: its type and where it arose; its text may hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+    return {"error": type(error).__name__, "where": where}

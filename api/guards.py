@@ -1,0 +1,167 @@
+"""Who may call a route: each one names a permission or says that it is public, as an argument of its signature."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Query, Request, Security, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from adapters.settings import Settings, is_loopback
+from api.audit import origin_of
+from api.problems import invalid
+from api.services import Wired
+from models.errors import Code, VisitNowError
+from models.identity import Permission, Principal
+
+BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", description="An access token (EdDSA).")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+
+GUARD_CODES: Final = (
+    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.INVALID, Code.UNAVAILABLE,
+)  # fmt: skip
+"""What every guarded route may answer beside its own."""
+
+
+class Requires:
+    """A dependency that gives the caller, whose roles include the permission.
+
+    Raises `token_missing`, `token_invalid`, `token_expired`; `forbidden`, which is audited; `not_found` where the
+    Host's clinic is another tenant's; `invalid` for a query parameter that the route does not have.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        """The permission that the route needs."""
+        self.permission = permission
+
+    async def __call__(self, request: Request, services: Wired, credentials: Credentials) -> Principal:
+        """The caller."""
+        return await self.admit(request, services, authenticated(services, credentials))
+
+    async def admit(self, request: Request, services: Wired, principal: Principal) -> Principal:
+        """The caller, now that it is known who that is."""
+        if self.permission not in principal.permissions:
+            await services.audit.refusal(request, principal, self.permission)
+            raise VisitNowError(Code.FORBIDDEN)
+        await services.hosts.agree(request.headers.get("host", ""), principal)
+        refuse_unknown_query(request)
+        return principal
+
+
+def authenticated(services: Wired, credentials: HTTPAuthorizationCredentials | None) -> Principal:
+    """Who a request's token speaks for. Raises `token_missing`, `token_invalid` or `token_expired`."""
+    if credentials is None:
+        raise VisitNowError(Code.TOKEN_MISSING)
+    return services.verifier.verify(credentials.credentials, datetime.now(UTC))
+
+
+async def public(request: Request) -> None:
+    """The guard of a route that anybody may call; like every guard it refuses unknown query parameters."""
+    refuse_unknown_query(request)
+
+
+PUBLIC: Final = Depends(public)
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Raise `invalid` for a query parameter that the route does not have or that comes twice."""
+    if not request.scope["query_string"]:
+        return
+    declared = _query_parameters(request.scope["route"])
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in declared:
+            raise invalid("query", "extra_forbidden", "There is no such parameter")
+        if name in seen:
+            raise invalid(name, "repeated", "The parameter comes twice")
+        seen.add(name)
+
+
+_QUERY_PARAMETERS: Final[dict[str, frozenset[str]]] = {}
+
+
+def _query_parameters(route: APIRoute) -> frozenset[str]:
+    """What a route declares, looked up once: routes compare by value and so cannot be keys themselves."""
+    known = _QUERY_PARAMETERS.get(route.unique_id)
+    if known is None:
+        known = _QUERY_PARAMETERS[route.unique_id] = frozenset(
+            field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, params.Query)
+        )
+    return known
+
+
+MayPlace = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_PLACE))]
+MayRead = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_READ))]
+MayPay = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_PAY))]
+MayCancel = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_CANCEL))]
+MayReadRefunds = Annotated[Principal, Depends(Requires(Permission.REFUND_READ))]
+MayRefund = Annotated[Principal, Depends(Requires(Permission.REFUND_CREATE))]
+MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
+
+
+class RequiresOrTicket:
+    """Like `Requires`, for a stream that a browser opens with a single-use ticket, since it can send no header.
+
+    Raises what `Requires` does, `ticket_invalid` for a ticket that is spent, unknown or another appointment's, and
+    `unavailable` where tickets cannot be looked up.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        """The permission that the route needs."""
+        self.permission = permission
+        self._requires = Requires(permission)
+
+    async def __call__(
+        self,
+        request: Request,
+        services: Wired,
+        credentials: Credentials,
+        ticket: Annotated[str | None, Query(max_length=128, description="In place of a token; good once.")] = None,
+    ) -> Principal:
+        """The caller, or whom the ticket was given to."""
+        if credentials is None and ticket is not None:
+            opened = await services.tickets.redeem(ticket)
+            if opened is None or opened.appointment_id != request.path_params.get("appointment_id"):
+                raise VisitNowError(Code.TICKET_INVALID)
+            return await self._requires.admit(request, services, opened.principal)
+        return await self._requires.admit(request, services, authenticated(services, credentials))
+
+
+MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_READ))]
+
+
+class MayUseCodec:
+    """The guard of the codec server, which shows payloads in clear.
+
+    A platform's admin may use it with a token. In development the Temporal UI itself may, from this machine: it asks
+    for no token, and its pages would show ciphertext only. Other query parameters are the UI's own business.
+    """
+
+    permission = Permission.CODEC_USE
+
+    async def __call__(self, request: Request, services: Wired, credentials: Credentials) -> None:
+        """Raise `token_missing`, `token_invalid`, `token_expired` or `forbidden`."""
+        if credentials is None and services.settings.is_development and _is_local_ui(request, services):
+            return
+        principal = authenticated(services, credentials)
+        if self.permission not in principal.permissions:
+            await services.audit.refusal(request, principal, self.permission)
+            raise VisitNowError(Code.FORBIDDEN)
+
+
+def _is_local_ui(request: Request, services: Wired) -> bool:
+    origin = request.headers.get("origin", "")
+    return origin in ui_origins(services.settings) and is_loopback(origin_of(request) or "")
+
+
+def ui_origins(settings: Settings) -> frozenset[str]:
+    """The Temporal UI's origin; a browser on the same machine may call it by either name."""
+    parts = urlsplit(settings.temporal_ui_url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if parts.hostname == "127.0.0.1":
+        return frozenset({origin, origin.replace("127.0.0.1", "localhost", 1)})
+    return frozenset({origin})

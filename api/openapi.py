@@ -1,0 +1,33 @@
+"""The OpenAPI document: made from the routes, with problems as the only form of a refusal."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import FieldProblem, Problem
+
+VERSION: Final = "1.0.0"
+DESCRIPTION: Final = """
+Find a verified doctor, book a visit, pay, come. Every refusal is an RFC 9457 problem whose `code` is one of a published
+table (docs/errors.md). Times are RFC 3339 in UTC, beside the clinic's IANA zone; money is in integer paise.
+""".strip()
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document; made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=VERSION, description=DESCRIPTION, routes=app.routes)
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        # The framework's own form of a refusal, which is never sent.
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs", {}))
+        schemas["Problem"] = problem
+        schemas[FieldProblem.__name__] = FieldProblem.model_json_schema()
+        made["components"]["schemas"] = dict(sorted(schemas.items()))
+        app.openapi_schema = made
+    return app.openapi_schema

@@ -1,0 +1,147 @@
+"""Appointments over the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from api.schemas.payments import RefundView
+from api.schemas.providers import ClinicView, ProviderRef
+from api.schemas.values import MAX_AGE, Date, Instant, Line, Text
+from models.base import Id, Model, UtcDatetime
+from models.booking import ActorKind, AppointmentState, EventType, Intake, PatientDetails, WaitingFor
+from models.booking_view import Action, CancelTerms
+from models.money import Money
+from models.payments import PaymentState, RefundState
+from models.providers import PaymentMode, VisitMode
+
+
+def _plausible_birth(value: Date) -> Date:
+    today = datetime.now(UTC).date()
+    if not today - MAX_AGE <= value <= today:
+        raise ValueError("must lie within the last 130 years")
+    return value
+
+
+class PatientInput(Model):
+    """Whom the visit is for, where it is not the account's owner."""
+
+    name: Annotated[Line, StringConstraints(max_length=120)]
+    date_of_birth: Annotated[Date, AfterValidator(_plausible_birth)]
+    relation: Annotated[Line, StringConstraints(max_length=40)]
+
+
+class PlaceAppointment(Model):
+    """A request to book; the time must be one that `GET /providers/{id}/slots` lists."""
+
+    provider_id: Id
+    service_id: Id
+    start: Instant
+    patient: PatientInput | None = Field(default=None, description="Absent: for oneself.")
+    reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+
+    @property
+    def intake(self) -> Intake:
+        """What is stored sealed."""
+        patient = PatientDetails(**self.patient.model_dump()) if self.patient is not None else None
+        return Intake(patient=patient, reason=self.reason)
+
+
+class CancelAppointment(Model):
+    """Why somebody cancels; stored sealed."""
+
+    reason: Annotated[Text, StringConstraints(max_length=500)]
+
+
+class ServiceRef(BaseModel):
+    """The service as it was booked."""
+
+    id: str
+    name: str
+    duration_minutes: int
+    fee: Money
+    mode: VisitMode
+    payment: PaymentMode
+
+
+class PaymentView(BaseModel):
+    """What there is to pay until when, and where."""
+
+    status: Literal["preparing", "ready"]
+    order_id: str | None = Field(description="The gateway's order; null while `preparing`.")
+    key_id: str = Field(description="The merchant's key id that Checkout is opened with.")
+    amount: Money
+    deadline: UtcDatetime
+    checkout_url: str | None = Field(description="A page where it can be paid; null while `preparing`.")
+
+
+class PatientView(BaseModel):
+    """Whom the visit is for."""
+
+    name: str
+    date_of_birth: Date
+    relation: str
+
+
+class HistoryView(BaseModel):
+    """One step of an appointment's life."""
+
+    state: AppointmentState
+    at: UtcDatetime
+    by: ActorKind
+    event: EventType
+
+
+class AppointmentView(BaseModel):
+    """An appointment as one caller may see it now."""
+
+    id: str
+    reference: str = Field(description="What a person reads out at the front desk.")
+    state: AppointmentState
+    payment_state: PaymentState
+    provider: ProviderRef
+    clinic: ClinicView
+    service: ServiceRef
+    start: UtcDatetime
+    end: UtcDatetime
+    timezone: str = Field(description="IANA zone of the clinic.")
+    version: int = Field(description="Rises with each change.")
+    payment: PaymentView | None = Field(description="Null unless the time is held for a payment.")
+    policy: CancelTerms
+    refunds: list[RefundView]
+    actions: list[Action] = Field(description="What this caller may do now.")
+    waiting_for: WaitingFor | None
+    patient: PatientView | None = Field(description="Null: the account's owner, or erased.")
+    reason: str | None
+    history: list[HistoryView]
+    server_time: UtcDatetime
+
+
+class AppointmentPage(BaseModel):
+    """One page of appointments, newest first."""
+
+    items: list[AppointmentView]
+    next_cursor: str | None
+
+
+class CancelRefund(BaseModel):
+    """What became of the money: a refund, or `voided` without an id where it was only authorized."""
+
+    id: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    amount: Money | None = Field(default=None, exclude_if=lambda value: value is None)
+    state: RefundState | Literal[PaymentState.VOIDED]
+
+
+class CancelledView(AppointmentView):
+    """A cancelled appointment and its refund; null where nothing had been paid or nothing goes back."""
+
+    refund: CancelRefund | None
+
+
+class TicketView(BaseModel):
+    """A ticket for one stream of events."""
+
+    ticket: str
+    expires_at: UtcDatetime

@@ -1,0 +1,92 @@
+"""What the routes work with: every wired object of the process, in one typed place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+
+from adapters.redis.feed import FeedListener
+from adapters.redis.limits import RateLimiter
+from adapters.redis.tickets import Tickets
+from adapters.settings import Settings
+from adapters.temporal.codec import EncryptionCodec
+from adapters.tokens import TokenVerifier
+from api.audit import AuditLog
+from api.clinics import ClinicHosts
+from api.edge import failure
+from api.free_times import FreeTimes
+from api.metrics import Metrics
+from api.presenter import Presenter
+from api.streams import Streams
+from models.errors import UnavailableError
+from models.ports import Appointments, Directory, Payments, WebhookInbox
+from workflows.gateway import WorkflowGateway
+
+_log = structlog.get_logger(__name__)
+
+
+class Background:
+    """Work that goes on after its answer has left; the process waits for it before it ends."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run it; an outage is logged, since whatever is started here is also found by a sweep."""
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what is running, at most so long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+
+async def _logged(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except UnavailableError as error:
+        _log.warning("background.deferred", **failure(error))
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a route may use."""
+
+    settings: Settings
+    metrics: Metrics
+    verifier: TokenVerifier
+    codec: EncryptionCodec
+    gateway: WorkflowGateway
+    directory: Directory
+    appointments: Appointments
+    payments: Payments
+    inbox: WebhookInbox
+    audit: AuditLog
+    hosts: ClinicHosts
+    presenter: Presenter
+    free_times: FreeTimes
+    listener: FeedListener
+    streams: Streams
+    tickets: Tickets
+    limiter: RateLimiter
+    checks: Mapping[str, Callable[[], Awaitable[bool]]]
+    background: Background = field(default_factory=Background)
+
+
+async def _services(request: Request) -> Services:
+    services = request.app.state.services
+    if not isinstance(services, Services):
+        raise UnavailableError("the application has not started")
+    return services
+
+
+Wired = Annotated[Services, Depends(_services)]
+"""The process's services, as a route's argument."""

@@ -1,0 +1,134 @@
+"""Connects this process to its servers and puts its services together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+from temporalio.client import Client
+
+from adapters.connections import connect_temporal, mongo_addresses
+from adapters.mongo.repositories import Repositories
+from adapters.redis.client import connect as connect_redis
+from adapters.redis.client import unavailable
+from adapters.redis.feed import FeedListener, RedisFeed
+from adapters.redis.limits import RateLimiter
+from adapters.redis.tickets import Tickets
+from adapters.settings import Settings
+from adapters.temporal.codec import EncryptionCodec
+from adapters.tokens import TokenVerifier
+from api.audit import AuditLog
+from api.clinics import ClinicHosts
+from api.free_times import FreeTimes
+from api.metrics import Metrics
+from api.presenter import Presenter
+from api.services import Background, Services
+from api.streams import Streams
+from workflows.gateway import Stores, WorkflowGateway
+
+DRAIN_SECONDS = 5.0
+"""How long work that goes on after its answer may take when the process ends; a sweep does what is left."""
+
+
+class TimeWord:
+    """What happens when this process changes a practitioner's claims: forget here at once, tell the others soon."""
+
+    def __init__(self, feed: RedisFeed, background: Background) -> None:
+        """`free_times` is set once it exists; nothing can be forgotten before."""
+        self._feed = feed
+        self._background = background
+        self.free_times: FreeTimes | None = None
+
+    def heard(self, practitioner_id: str) -> None:
+        """Another process, or this one, has changed them."""
+        if self.free_times is not None:
+            self.free_times.time_changed(practitioner_id)
+
+    async def changed(self, practitioner_id: str) -> None:
+        """We have changed them; a person waits for the answer, so Redis is not waited for."""
+        self.heard(practitioner_id)
+        self._background.start(self._feed.time_changed(practitioner_id))
+
+
+@asynccontextmanager
+async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """The services of one process, connected. Raises `UnavailableError` where Temporal cannot be reached."""
+    async with AsyncExitStack() as stack:
+        background = Background()
+        redis = connect_redis(settings.redis_url.get_secret_value())
+        stack.push_async_callback(redis.aclose)
+        word = TimeWord(RedisFeed(redis, settings.database), background)
+        stores = Repositories.connect(mongo_addresses(settings), on_time_changed=word.changed, appname="visitnow-api")
+        stack.push_async_callback(stores.close)
+        stack.push_async_callback(background.finish, DRAIN_SECONDS)
+        listener = FeedListener(settings.redis_url.get_secret_value(), settings.database, word.heard)
+        await stack.enter_async_context(_running(listener))
+        client = await connect_temporal(settings)
+        connected = _Connected(settings, stores, client, redis, listener)
+        services = _services(connected, metrics, background)
+        word.free_times = services.free_times
+        yield services
+
+
+class _Connected(NamedTuple):
+    """What was connected from which settings."""
+
+    settings: Settings
+    stores: Repositories
+    client: Client
+    redis: Redis
+    listener: FeedListener
+
+
+def _services(connected: _Connected, metrics: Metrics, background: Background) -> Services:
+    settings, stores, client, redis, listener = connected
+    ports = Stores(stores.directory, stores.claims, stores.appointments, stores.payments, stores.inbox)
+    gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
+    presenter = Presenter(stores.directory, settings)
+
+    async def mongodb_answers() -> bool:
+        await stores.ping()
+        return True
+
+    async def redis_answers() -> bool:
+        with unavailable():
+            return bool(await redis.ping())
+
+    return Services(
+        settings=settings,
+        metrics=metrics,
+        verifier=TokenVerifier(settings.token_keys),
+        codec=EncryptionCodec(settings.payload_keys),
+        gateway=gateway,
+        directory=stores.directory,
+        appointments=stores.appointments,
+        payments=stores.payments,
+        inbox=stores.inbox,
+        audit=AuditLog(stores.audit),
+        hosts=ClinicHosts(stores.directory, settings.public_url),
+        presenter=presenter,
+        free_times=FreeTimes(
+            stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
+        ),
+        listener=listener,
+        streams=Streams(stores.appointments, presenter, listener, metrics),
+        tickets=Tickets(redis, settings.database),
+        limiter=RateLimiter(redis, settings.database),
+        checks={"mongodb": mongodb_answers, "temporal": gateway.healthy, "redis": redis_answers},
+        background=background,
+    )
+
+
+@asynccontextmanager
+async def _running(listener: FeedListener) -> AsyncIterator[None]:
+    """Keep the subscription alive meanwhile; the process serves without it too."""
+    task = asyncio.create_task(listener.run(), name="feed")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,1 @@
+"""What the stack can carry, measured against baselines of the same machine."""

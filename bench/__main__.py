@@ -1,0 +1,103 @@
+"""`python -m bench`: measure everything on the real stack, print a table and write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from bench.catalogue import RACED
+from bench.figures import Figure
+from bench.measures import bookings, growth, history, listing, memory, placing, race
+from bench.report import as_json, save, show
+from bench.rig import QUICK, Plan, Rig, Tell, rig
+from cli.output import explained
+from cli.signals import stoppable
+
+MEASURES = range(1, 9)
+OPEN_FILES = 8192
+"""A thousand clients' connections, here and in the API, which inherits the limit."""
+
+MOST_ROUNDS = len(RACED) - 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs, measures nothing")
+    parser.add_argument("--only", type=int, action="append", choices=MEASURES, metavar="N", help="one measure, 1 to 8")
+    parser.add_argument(
+        "--rounds", type=int, choices=range(1, MOST_ROUNDS + 1), metavar="N", help="rounds, 5 if absent"
+    )
+    parser.add_argument("--json", type=Path, help="where to write the report as JSON; absent: after the table")
+    return parser.parse_args()
+
+
+async def _measure(plan: Plan, wanted: set[int], tell: Tell) -> list[Figure]:
+    figures: list[Figure] = []
+    async with rig(plan, tell) as system:
+        # Memory first: an open booking only takes any while the worker's cache has room.
+        if memory.NUMBER in wanted:
+            figures += await memory.measure(system)
+        if history.NUMBER in wanted:
+            figures += await history.measure(system)
+        if placing.NUMBER in wanted:
+            figures += await placing.measure(system)
+        if wanted & {bookings.NUMBER, bookings.PEER_NUMBER}:
+            figures += await bookings.measure(system, wanted)
+        figures += await _measure_reads(system, wanted)
+        if race.NUMBER in wanted:
+            figures += await race.measure(system)
+    return sorted(figures, key=lambda figure: figure.measure)
+
+
+async def _measure_reads(system: Rig, wanted: set[int]) -> list[Figure]:
+    figures: list[Figure] = []
+    if listing.NUMBER in wanted:
+        figures += await listing.measure(system)
+    if growth.NUMBER in wanted:
+        figures += await growth.measure(system)
+    return figures
+
+
+def main() -> int:
+    """Measure; 0 also where a goal was missed, since a figure is not a test."""
+    options = _options()
+    plan = QUICK if options.quick else Plan()
+    if options.rounds:
+        plan = replace(plan, rounds=options.rounds)
+    _raise_file_limit()
+    progress = Console(stderr=True, highlight=False)
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        progress.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {line}")
+
+    figures: list[Figure] = []
+    with explained(), stoppable():
+        figures = uvloop.run(_measure(plan, set(options.only or MEASURES), tell))
+    if not figures:
+        return 1
+    report = as_json(figures, plan, time.monotonic() - began)
+    show(figures, plan, Console(highlight=False))
+    if options.json:
+        save(report, options.json)
+    else:
+        sys.stdout.write(report)
+    return 0
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module per question; each gives its rows of the report."""

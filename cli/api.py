@@ -1,0 +1,52 @@
+"""`visitnow api`: one HTTP process."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Final
+
+import typer
+import uvicorn
+
+from adapters import logs
+from adapters.settings import load_settings
+from api.app import create_app
+from cli.output import explained
+
+DRAIN_SECONDS: Final = 5
+"""How long running requests may take to end; streams of events are cut, and their clients come back."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+BACKLOG: Final = 2048
+
+app = typer.Typer()
+
+
+@app.command()
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the API until SIGINT or SIGTERM, with the settings of the environment."""
+    with explained():
+        settings = load_settings()
+        logs.configure(settings.log_level)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings),
+                host=host,
+                port=port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+        server.run()
+        if not server.started:
+            sys.exit(1)

@@ -1,0 +1,1 @@
+"""The story that `visitnow demo` plays: over HTTP only, as any client would."""

@@ -1,0 +1,84 @@
+"""`visitnow demo`: the whole stack, and a story told on it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli.demo.acts import IN_TEN_DAYS
+from cli.demo.stage import Stage
+from cli.demo.story import Played, play, summary
+from cli.output import console, errors, explained
+from cli.seed.catalogues import full
+from cli.signals import ignore_signals, stoppable
+from cli.stack import LocalStack
+from models.policy import TenantPolicy
+
+HASTE: Final = TenantPolicy(payment_window_seconds=5, payment_grace_seconds=2)
+"""The story's tenant gives its patients seconds, so that nobody waits ten minutes for a hold to expire."""
+
+GUEST: Final = 500
+WATCH_SECONDS: Final = 0.5
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the summary: 0 if all went as told, else 1.")] = False,
+) -> None:
+    """Start everything, play a story of bookings on it and stay until Ctrl-C."""
+    well = True
+    with explained(), stoppable():
+        stack: LocalStack | None = None
+        try:
+            with console.status("") as status:
+                stack = LocalStack(full(HASTE, TenantPolicy()), status.update)
+                stack.start()
+            played, checkout = asyncio.run(_tell(stack, stay=not once))
+            well = all(one.problem is None for one in played)
+            console.print(summary(played))
+            console.print(_links(stack, played, checkout))
+            if not well:
+                errors.print(stack.logs(), markup=False, soft_wrap=True)
+            while not once:
+                stack.check()
+                time.sleep(WATCH_SECONDS)
+        finally:
+            ignore_signals()
+            if stack is not None:
+                stack.stop()
+    sys.exit(0 if well else 1)
+
+
+async def _tell(stack: LocalStack, *, stay: bool) -> tuple[list[Played], str | None]:
+    async with Stage(stack) as stage:
+        played = await play(stage)
+        return played, await _held_for_the_audience(stage) if stay else None
+
+
+async def _held_for_the_audience(stage: Stage) -> str | None:
+    """The checkout page of a booking that waits for whoever is watching; this tenant gives ten minutes."""
+    when = await stage.free_time("Lakshmi Subramanian", "Eye examination", timedelta(days=1), IN_TEN_DAYS)
+    held = await stage.visitor(GUEST).book(when)
+    return held.payment.checkout_url if held.payment else None
+
+
+def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    links = [(f"Workflow of “{one.act.title}”", one.link) for one in played]
+    links += [("API docs", f"{stack.api_url}/docs"), ("Temporal UI", stack.settings.temporal_ui_url)]
+    if checkout is not None:
+        links.append(("Pay a waiting booking yourself", checkout))
+    for name, link in links:
+        if link is not None:
+            table.add_row(f"[bold]{escape(name)}[/]", f"[link={link}]{link}[/link]")
+    return table

@@ -1,0 +1,217 @@
+"""The people of the story and what they can do: everything goes over HTTP to the API or to the sandbox's control."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final, Literal, Self, TypeVar
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from cli.accounts import ACCOUNTS, mint, patient
+from cli.demo.views import (
+    AppointmentSeen,
+    Ledger,
+    OrderEntry,
+    PaidSeen,
+    PaymentEntry,
+    ProviderSeen,
+    ProvidersSeen,
+    RefundEntry,
+    SlotsSeen,
+    View,
+    WorkflowSeen,
+)
+from cli.stack import LocalStack
+from models.identity import Account
+from models.ids import booking_workflow_id
+from models.money import Money
+
+PATIENCE: Final = 20.0
+"""Seconds that anything in the story may take; what takes longer has failed."""
+
+POLL_SECONDS: Final = 0.2
+
+V = TypeVar("V", bound=View)
+
+
+class StoryError(Exception):
+    """Something went otherwise than the story says; the text says what."""
+
+
+def insist(holds: bool, otherwise: str) -> None:  # noqa: FBT001  a condition is all this takes
+    """Raise `StoryError` unless the condition holds."""
+    if not holds:
+        raise StoryError(otherwise)
+
+
+@dataclass(frozen=True)
+class Time:
+    """A free time of a doctor."""
+
+    provider_id: str
+    doctor: str
+    service_id: str
+    fee: Money
+    start: datetime
+    zone: ZoneInfo
+
+    def __str__(self) -> str:
+        """As a person would say it, in the clinic's wall time."""
+        return f"{self.start.astimezone(self.zone):%a %d %b, %H:%M} with {self.doctor}"
+
+
+class Stage:
+    """The running stack as its clients see it; an asynchronous context manager."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        """Nothing is sent yet."""
+        self._settings = stack.settings
+        limits = httpx.Limits(max_connections=100)
+        self.api = httpx.AsyncClient(base_url=f"{stack.api_url}/v1", timeout=PATIENCE, limits=limits, trust_env=False)
+        self._control = httpx.AsyncClient(base_url=f"{stack.sandbox_url}/_control", timeout=PATIENCE, trust_env=False)
+        self._admin = self._headers(ACCOUNTS["admin"])
+
+    async def __aenter__(self) -> Self:
+        """Enter."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let go of the connections."""
+        await self.api.aclose()
+        await self._control.aclose()
+
+    def visitor(self, number: int) -> Visitor:
+        """One of any number of patients."""
+        return Visitor(self.api, self._headers(patient(number)))
+
+    def _headers(self, account: Account) -> dict[str, str]:
+        return {"Authorization": f"Bearer {mint(self._settings, account)}"}
+
+    async def free_time(self, doctor: str, service: str, earliest: timedelta, latest: timedelta) -> Time:
+        """The first free time of a doctor's service that is at least `earliest` and at most `latest` away."""
+        found = seen(await self.api.get("/providers", params={"q": doctor}), ProvidersSeen).items
+        insist(bool(found), f"{doctor} is not found")
+        profile = seen(await self.api.get(f"/providers/{found[0].id}"), ProviderSeen)
+        offered = next((one for one in profile.services if one.name == service), None)
+        if offered is None:
+            raise StoryError(f"{doctor} does not offer {service!r}")
+        zone = ZoneInfo(profile.clinic.timezone)
+        first, last = datetime.now(UTC) + earliest, datetime.now(UTC) + latest
+        days = {"from": f"{first.astimezone(zone):%Y-%m-%d}", "to": f"{last.astimezone(zone):%Y-%m-%d}"}
+        listed = await self.api.get(f"/providers/{profile.id}/slots", params={"service_id": offered.id, **days})
+        start = next((slot.start for slot in seen(listed, SlotsSeen).items if first <= slot.start <= last), None)
+        if start is None:
+            raise StoryError(f"{doctor} has no free time between {first:%d %b %H:%M} and {last:%d %b %H:%M} UTC")
+        return Time(profile.id, profile.name, offered.id, offered.fee, start, zone)
+
+    async def is_free(self, when: Time) -> bool:
+        """Whether the time is offered to everybody."""
+        day = f"{when.start.astimezone(when.zone):%Y-%m-%d}"
+        params = {"service_id": when.service_id, "from": day, "to": day}
+        listed = await self.api.get(f"/providers/{when.provider_id}/slots", params=params)
+        return any(slot.start == when.start for slot in seen(listed, SlotsSeen).items)
+
+    async def somebody_pays(self, order_id: str, outcome: Literal["authorized", "captured"]) -> PaidSeen:
+        """Pay an order at the sandbox, as a person at the checkout (or their bank by itself) would."""
+        answer = await self._control.post("/payments", json={"order_id": order_id, "outcome": outcome})
+        return seen(answer, PaidSeen)
+
+    async def ledger(self) -> Ledger:
+        """Everything that the gateway knows."""
+        return seen(await self._control.get("/ledger"), Ledger)
+
+    async def money_of(self, appointment_id: str) -> Traces:
+        """What the gateway knows of one appointment; our receipt on its order is the appointment's id."""
+        ledger = await self.ledger()
+        orders = [order for order in ledger.orders if order.receipt == appointment_id]
+        insist(len(orders) == 1, f"the gateway has {len(orders)} orders for one appointment")
+        payments = [one for one in ledger.payments if one.order_id == orders[0].id]
+        paid = {one.id for one in payments}
+        return Traces(orders[0], payments, [one for one in ledger.refunds if one.payment_id in paid])
+
+    async def workflow_link(self, appointment_id: str) -> str:
+        """Where the Temporal UI shows the booking."""
+        path = f"/operations/workflows/{booking_workflow_id(appointment_id)}"
+        return seen(await self.api.get(path, headers=self._admin), WorkflowSeen).temporal_ui_url
+
+
+@dataclass(frozen=True)
+class Traces:
+    """An appointment's order, payments and refunds in the gateway's own ledger."""
+
+    order: OrderEntry
+    payments: list[PaymentEntry]
+    refunds: list[RefundEntry]
+
+
+class Visitor:
+    """A patient with a token."""
+
+    def __init__(self, api: httpx.AsyncClient, headers: dict[str, str]) -> None:
+        """Requests go out with these headers."""
+        self._api = api
+        self._headers = headers
+
+    async def ask_for(self, when: Time) -> httpx.Response:
+        """Try to book; the raw answer, since it may be a refusal."""
+        body = {"provider_id": when.provider_id, "service_id": when.service_id, "start": when.start.isoformat()}
+        headers = {**self._headers, "Idempotency-Key": str(uuid4())}
+        return await self._api.post("/appointments", json=body, headers=headers)
+
+    async def book(self, when: Time) -> AppointmentSeen:
+        """Book, and wait until there is an order to pay."""
+        appointment = seen(await self.ask_for(when), AppointmentSeen, HTTPStatus.CREATED)
+        insist(appointment.state == "held", f"the new booking is {appointment.state}, not held")
+        return await self.until(appointment.id, lambda one: order_of(one) is not None, "there is something to pay")
+
+    async def look(self, appointment_id: str) -> AppointmentSeen:
+        """The appointment as it stands."""
+        return seen(await self._api.get(f"/appointments/{appointment_id}", headers=self._headers), AppointmentSeen)
+
+    async def until(
+        self, appointment_id: str, condition: Callable[[AppointmentSeen], bool], what: str
+    ) -> AppointmentSeen:
+        """Look until the condition holds. Raises `StoryError` where it does not within `PATIENCE` seconds."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            appointment = await self.look(appointment_id)
+            if condition(appointment):
+                return appointment
+            if time.monotonic() > give_up:
+                standing = f"{appointment.state}, {appointment.payment_state}"
+                raise StoryError(f"after {PATIENCE:.0f} s it does not hold that {what}: still {standing}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def report_payment(self, appointment_id: str, paid: PaidSeen) -> None:
+        """Hand in what the checkout gave to the browser."""
+        body = {
+            "razorpay_payment_id": paid.payment_id,
+            "razorpay_order_id": paid.order_id,
+            "razorpay_signature": paid.signature,
+        }
+        path = f"/appointments/{appointment_id}/payment"
+        seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+
+    async def cancel(self, appointment_id: str) -> AppointmentSeen:
+        """Cancel."""
+        path, body = f"/appointments/{appointment_id}/cancel", {"reason": "Something came up at work"}
+        return seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+
+
+def order_of(appointment: AppointmentSeen) -> str | None:
+    """The gateway's order, once there is one."""
+    return appointment.payment.order_id if appointment.payment else None
+
+
+def seen(answer: httpx.Response, view: type[V], status: HTTPStatus = HTTPStatus.OK) -> V:
+    """Read an answer. Raises `StoryError` where it has another status than it should."""
+    if answer.status_code != status:
+        raise StoryError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:200]}")
+    return view.model_validate_json(answer.content)

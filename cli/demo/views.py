@@ -1,0 +1,143 @@
+"""What the story reads of the API's and the sandbox's answers; whatever else they carry is left alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from models.booking import AppointmentState
+from models.money import Money
+from models.payments import PaymentState, RefundState
+
+
+class View(BaseModel):
+    """An answer, of which only some fields matter here."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ServiceSeen(View):
+    """A service of a profile."""
+
+    id: str
+    name: str
+    fee: Money
+
+
+class ClinicSeen(View):
+    """A clinic."""
+
+    name: str
+    timezone: str
+
+
+class ProviderSeen(View):
+    """A provider, in a list or as a profile."""
+
+    id: str
+    name: str
+    clinic: ClinicSeen
+    services: tuple[ServiceSeen, ...] = ()
+
+
+class ProvidersSeen(View):
+    """A page of providers."""
+
+    items: tuple[ProviderSeen, ...]
+
+
+class SlotSeen(View):
+    """A free time."""
+
+    start: AwareDatetime
+
+
+class SlotsSeen(View):
+    """Free times."""
+
+    items: tuple[SlotSeen, ...]
+
+
+class PaymentSeen(View):
+    """What is to be paid."""
+
+    order_id: str | None
+    checkout_url: str | None
+    amount: Money
+
+
+class RefundSeen(View):
+    """A refund of an appointment."""
+
+    amount: Money
+    state: RefundState
+
+
+class AppointmentSeen(View):
+    """An appointment."""
+
+    id: str
+    reference: str
+    state: AppointmentState
+    payment_state: PaymentState
+    start: datetime
+    payment: PaymentSeen | None
+    refunds: tuple[RefundSeen, ...]
+
+
+class SlotTakenSeen(View):
+    """The refusal of a time that somebody else has."""
+
+    code: str
+    alternatives: tuple[AwareDatetime, ...]
+
+
+class WorkflowSeen(View):
+    """A workflow as operators see it."""
+
+    temporal_ui_url: str
+
+
+class PaidSeen(View):
+    """What the checkout hands back to the browser."""
+
+    payment_id: str
+    order_id: str
+    signature: str
+
+
+class OrderEntry(View):
+    """An order in the sandbox's ledger; amounts are paise."""
+
+    id: str
+    receipt: str
+    amount: int
+    amount_paid: int
+    status: str
+
+
+class PaymentEntry(View):
+    """A payment in the sandbox's ledger; amounts are paise."""
+
+    id: str
+    order_id: str
+    status: str
+    amount: int
+    amount_refunded: int
+
+
+class RefundEntry(View):
+    """A refund in the sandbox's ledger; amounts are paise."""
+
+    payment_id: str
+    amount: int
+    status: str
+
+
+class Ledger(View):
+    """Everything that the gateway knows."""
+
+    orders: tuple[OrderEntry, ...]
+    payments: tuple[PaymentEntry, ...]
+    refunds: tuple[RefundEntry, ...]

@@ -1,0 +1,1 @@
+"""Believable data for a development stack: two groups of clinics, their doctors, hours and fees."""

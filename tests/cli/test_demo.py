@@ -1,0 +1,16 @@
+"""The whole story, told once to its end on a stack of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.stack import visitnow
+
+
+def test_every_act_ends_as_the_story_says(tmp_path: Path) -> None:
+    told = visitnow(tmp_path, "demo", "--once")
+    assert told.returncode == 0, told.stdout + told.stderr
+    for act in ("A booking, paid", "Nobody pays", "Paid too late", "Cancelled in time", "Cancelled late", "Fifty"):
+        assert act in told.stdout
+    assert told.stdout.count("/workflows/booking:apt_") == 6
+    assert list(tmp_path.iterdir()) == []

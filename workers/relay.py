@@ -1,0 +1,78 @@
+"""The relay: drains the appointments' outboxes into the audit and the feed, one process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from models.booking import Event
+from models.compliance import audit_of
+from models.errors import UnavailableError
+from models.ids import random_id
+from models.ports import Appointments, AuditTrail, Feed, Leases, Wake
+
+LEASE = "outbox"
+LEASE_SECONDS = 10.0
+IDLE_SECONDS = 1.0
+BATCH = 200
+
+log = structlog.get_logger()
+
+
+class Relay:
+    """At least once and in any number of processes: entries have ids, so a second delivery changes nothing."""
+
+    def __init__(self, appointments: Appointments, audit: AuditTrail, feed: Feed, leases: Leases, wake: Wake) -> None:
+        """Where events come from, where they go, who may carry them and what wakes us."""
+        self._appointments = appointments
+        self._audit = audit
+        self._feed = feed
+        self._leases = leases
+        self._wake = wake
+        self._owner = random_id("relay")
+
+    async def run(self) -> None:
+        """Carry events until cancelled; gives the lease back at the end."""
+        try:
+            while True:
+                await self._wake.changed(0 if await self._turn() else IDLE_SECONDS)
+        finally:
+            await self._leases.release(LEASE, self._owner)
+
+    async def _turn(self) -> bool:
+        """One batch; whether there may be more at once. An outage costs a pause, never an event."""
+        try:
+            if not await self._leases.acquire(LEASE, self._owner, LEASE_SECONDS):
+                return False
+            return await self.drain() == BATCH
+        except UnavailableError as error:
+            log.warning("relay paused", error_type=type(error).__name__)
+            await asyncio.sleep(IDLE_SECONDS)
+            return False
+
+    async def drain(self) -> int:
+        """Carry one batch: audit first, since it must not lose any; the number of events."""
+        events = await self._appointments.events(BATCH)
+        if not events:
+            return 0
+        await self._audit.append([audit_of(event) for event in events])
+        await self._announce(events)
+        await self._appointments.drained(events)
+        return len(events)
+
+    async def _announce(self, events: Sequence[Event]) -> None:
+        """Whoever watches also looks by themselves, so a feed that is away holds nothing up."""
+        try:
+            for appointment_id, version in _latest(events).items():
+                await self._feed.appointment_changed(appointment_id, version)
+        except UnavailableError:
+            log.warning("feed away", events=len(events))
+
+
+def _latest(events: Sequence[Event]) -> dict[str, int]:
+    latest: dict[str, int] = {}
+    for event in events:
+        latest[event.appointment_id] = max(event.version, latest.get(event.appointment_id, 0))
+    return latest

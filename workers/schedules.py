@@ -1,0 +1,62 @@
+"""The schedules of the periodic work; applying them twice changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+
+from workflows.operations import Reconcile, ReconciliationWorkflow
+from workflows.policies import BULK_QUEUE
+
+
+def _sweep(name: str, every: timedelta, look_back: timedelta) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            ReconciliationWorkflow.run,
+            Reconcile(look_back=look_back),
+            id=name,
+            task_queue=BULK_QUEUE,
+            static_summary=f"compares the last {look_back} with the gateway",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+        # A sweep that is still running has not seen less than a new one would.
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+    )
+
+
+def schedules() -> dict[str, Schedule]:
+    """Every schedule by its id. The gateway wants unpaid orders asked for from 15 minutes on."""
+    return {
+        "reconcile-recent": _sweep("reconcile-recent", timedelta(minutes=5), timedelta(hours=2)),
+        "reconcile-week": _sweep("reconcile-week", timedelta(hours=6), timedelta(days=8)),
+    }
+
+
+async def apply(client: Client) -> list[str]:
+    """Create or update every schedule; their ids."""
+    for name, schedule in schedules().items():
+        try:
+            await client.create_schedule(name, schedule)
+        except ScheduleAlreadyRunningError:
+            await client.get_schedule_handle(name).update(_replacing(schedule))
+    return list(schedules())
+
+
+def _replacing(schedule: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUpdate]:
+    def update(_: ScheduleUpdateInput) -> ScheduleUpdate:
+        return ScheduleUpdate(schedule=schedule)
+
+    return update
