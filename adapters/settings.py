@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if self.profile is Profile.PRODUCTION:
-            problems = [*_development_values(self), *_local_addresses(self), *_plain_connections(self)]
+            problems = production_problems(self)
             if problems:
                 raise ValueError("; ".join(problems))
         return self
@@ -250,6 +250,11 @@ def _explained(error: ValidationError) -> str:
 
 _ADDRESSES: Final = ("public_url", "temporal_ui_url", "razorpay_base_url", "twilio_base_url", "temporal_address")
 _CONNECTIONS: Final = ("mongodb_url", "vault_mongodb_url", "audit_mongodb_url", "redis_url")
+
+
+def production_problems(settings: Settings) -> list[str]:
+    """Why these settings are not fit for production: one sentence each, naming the variable."""
+    return [*_development_values(settings), *_local_addresses(settings), *_plain_connections(settings)]
 
 
 def _variable(name: str) -> str:

@@ -37,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=partial(_lifespan, settings, metrics),
         middleware=[Middleware(Edge, metrics=metrics)],
         # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.

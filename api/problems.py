@@ -145,7 +145,7 @@ def _field_error(problem: Mapping[str, Any]) -> FieldError:
 
 
 def problem_responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """What a route declares as `responses`: its codes by status, each with its example."""
+    """What a route declares as `responses`: its codes by status."""
     by_status: dict[int | str, list[Code]] = {}
     for code in codes:
         by_status.setdefault(ERRORS[code].status, []).append(code)
@@ -153,21 +153,8 @@ def problem_responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
 
 
 def _declared(codes: Sequence[Code]) -> dict[str, Any]:
-    examples = {code.value: {"summary": ERRORS[code].title, "value": _example(code)} for code in codes}
-    schema = {"$ref": "#/components/schemas/Problem"}
+    named = {"properties": {"code": {"enum": [code.value for code in codes]}}}
     return {
         "description": "; ".join(f"`{code.value}`: {ERRORS[code].title}" for code in codes),
-        "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
-    }
-
-
-def _example(code: Code) -> dict[str, Any]:
-    kind = ERRORS[code]
-    return {
-        "type": TYPE_PREFIX + code,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": kind.title,
-        "code": code.value,
-        "instance": "urn:visitnow:request:4f3c2b1a0d9e8f70",
+        "content": {MEDIA_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, named]}}},
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, DataClass, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.writes import put
 from models.identity import Account, Scope
 
 DECLARED: Final = Declared("users")
@@ -36,13 +36,7 @@ class MongoUsers:
         require(scope, document)
         personal = account.model_dump(include=_PERSONAL)
         document["sealed"] = {"identity": await self._vault.seal(account.id, DataClass.IDENTITY, personal)}
-        now = datetime.now(UTC)
-        await self._users.update_one(
-            scoped(scope, {"_id": account.id, "tenant_id": account.tenant_id}),
-            {"$set": {**document, "updated_at": now}, "$setOnInsert": {"created_at": now}, "$inc": {"version": 1}},
-            upsert=True,
-            comment=reason_of(scope),
-        )
+        await put(self._users, scope, account.id, document)
 
     @answering
     async def find(self, scope: Scope, user_id: str) -> Account | None:

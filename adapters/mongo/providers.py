@@ -6,15 +6,14 @@ import asyncio
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.schema import Declared
-from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.scopes import reason_of, scoped
+from adapters.mongo.writes import put
 from models.availability import Availability
 from models.base import Model
 from models.cursor import decode_cursor, encode_cursor
@@ -158,12 +157,12 @@ class MongoDirectory:
     @answering
     async def put_tenant(self, scope: Scope, tenant: TenantRecord) -> None:
         """Write a tenant and its policy."""
-        await self._put(self._tenants, scope, tenant.id, {"tenant_id": tenant.id, **_fields(tenant)})
+        await put(self._tenants, scope, tenant.id, {"tenant_id": tenant.id, **_fields(tenant)})
 
     @answering
     async def put_clinic(self, scope: Scope, clinic: Clinic) -> None:
         """Write a clinic; its providers are found under its city."""
-        await self._put(self._clinics, scope, clinic.id, {**_fields(clinic), "clinic_id": clinic.id, "live": True})
+        await put(self._clinics, scope, clinic.id, {**_fields(clinic), "clinic_id": clinic.id, "live": True})
         city = folded(clinic.city)
         await self._providers.update_many(
             scoped(scope, {"tenant_id": clinic.tenant_id, "clinic_id": clinic.id, "search.city": {"$ne": city}}),
@@ -174,7 +173,7 @@ class MongoDirectory:
     @answering
     async def put_practitioner(self, scope: Scope, practitioner: Practitioner) -> None:
         """Write a person, who belongs to no tenant: only the platform or a process of ours may."""
-        await self._put(self._practitioners, scope, practitioner.id, {"tenant_id": PLATFORM, **_fields(practitioner)})
+        await put(self._practitioners, scope, practitioner.id, {"tenant_id": PLATFORM, **_fields(practitioner)})
 
     @answering
     async def put_provider(self, scope: Scope, provider: Provider) -> None:
@@ -192,7 +191,7 @@ class MongoDirectory:
             "fee_from": None if fee is None else fee.amount,
         }
         document = {**_fields(provider), "provider_id": provider.id, "search": search}
-        await self._put(self._providers, scope, provider.id, document)
+        await put(self._providers, scope, provider.id, document)
 
     @answering
     async def put_availability(self, scope: Scope, provider: Provider, availability: Availability) -> None:
@@ -203,22 +202,7 @@ class MongoDirectory:
             "provider_id": provider.id,
             **_fields(availability),
         }
-        await self._put(self._availability, scope, provider.id, document)
-
-    async def _put(self, collection: Collection, scope: Scope, key: str, document: Document) -> None:
-        require(scope, document)
-        now = datetime.now(UTC)
-        try:
-            await collection.update_one(
-                scoped(scope, {"_id": key, "tenant_id": document["tenant_id"]}),
-                {"$set": {**document, "updated_at": now}, "$setOnInsert": {"created_at": now}, "$inc": {"version": 1}},
-                upsert=True,
-                comment=reason_of(scope),
-            )
-        except DuplicateKeyError as error:
-            if (error.details or {}).get("keyPattern") != {"_id": 1}:
-                raise
-            raise not_found() from error
+        await put(self._availability, scope, provider.id, document)
 
     async def _one(self, collection: Collection, scope: Scope, query: Document, model: type[T]) -> T | None:
         found = await collection.find_one(scoped(scope, query, published=True), comment=reason_of(scope))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 from pydantic import ValidationError
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -46,7 +47,9 @@ async def _play_one(act: Act, stage: Stage, say: Say) -> Played:
     try:
         ending = await act.play(stage, say)
         link = await stage.workflow_link(ending.appointment.id)
-    except (StoryError, httpx.HTTPError, ValidationError) as error:
+    except StoryError as error:
+        return Played(act, ending, link, str(error))
+    except (httpx.HTTPError, ValidationError) as error:
         return Played(act, ending, link, f"{type(error).__name__}: {error}")
     stands = (ending.appointment.state, ending.appointment.payment_state)
     problem = None if stands == (act.state, act.payment_state) else f"ended as {' / '.join(stands)}"
@@ -55,8 +58,8 @@ async def _play_one(act: Act, stage: Stage, say: Say) -> Played:
 
 def _verdict(played: Played) -> str:
     if played.problem is not None:
-        return f"[red]{played.problem}[/]"
-    return f"[green]{played.ending.happened if played.ending else ''}[/]"
+        return f"[red]{escape(played.problem)}[/]"
+    return f"[green]{escape(played.ending.happened) if played.ending else ''}[/]"
 
 
 def summary(played: list[Played]) -> Table:

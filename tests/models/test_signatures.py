@@ -37,7 +37,7 @@ def test_one_changed_byte_is_enough() -> None:
     assert not webhook_is_signed([SECRET], b'{"amount":  1}', sign(SECRET, b'{"amount": 1}'))
 
 
-@pytest.mark.parametrize("signature", ["", "0" * 63, "0" * 65, "é" * 64, "\ud800" * 64, "٠" * 64])
+@pytest.mark.parametrize("signature", ["", "0" * 63, "0" * 65, "é" * 64, "\ud800" * 64, "\u0660" * 64])
 def test_what_is_no_signature_is_refused_without_an_error(signature: str) -> None:
     assert not webhook_is_signed([SECRET], b"body", signature)
     assert not payment_is_signed(SECRET, "order_1", "pay_1", signature)

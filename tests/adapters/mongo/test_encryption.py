@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from bson.binary import UUID_SUBTYPE, Binary
 from pymongo import MongoClient
 from pymongo.errors import EncryptionError
 
@@ -87,6 +88,14 @@ async def test_after_an_erasure_a_new_key_is_made(
     destroy(addresses, subject, DataClass.CLINICAL)
     new_one = await vault.seal(subject, DataClass.CLINICAL, {"n": 2})
     assert await vault.open([old, new_one]) == [ERASED, {"n": 2}]
+
+
+async def test_a_remembered_key_that_is_gone_is_forgotten(vault: Vault, addresses: MongoAddresses) -> None:
+    subject = new("usr")
+    vault._known[f"{subject}:clinical"] = Binary(os.urandom(16), UUID_SUBTYPE)
+    sealed = await vault.seal(subject, DataClass.CLINICAL, {"n": 1})
+    assert await vault.open([sealed]) == [{"n": 1}]
+    assert len(key_names(addresses, subject)) == 1
 
 
 async def test_another_key_encryption_key_opens_nothing(stores: Repositories, addresses: MongoAddresses) -> None:

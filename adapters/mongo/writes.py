@@ -1,0 +1,32 @@
+"""Writing a whole document by its id, within a scope."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo.client import Collection, Document, clashes_on_id
+from adapters.mongo.scopes import reason_of, require, scoped
+from models.errors import not_found
+from models.identity import Scope
+
+
+async def put(collection: Collection, scope: Scope, key: str, document: Document) -> None:
+    """Write it anew or over what is there, counting its version.
+
+    Raises `not_found` where the scope does not reach the document, or the id is another tenant's.
+    """
+    require(scope, document)
+    now = datetime.now(UTC)
+    try:
+        await collection.update_one(
+            scoped(scope, {"_id": key, "tenant_id": document["tenant_id"]}),
+            {"$set": {**document, "updated_at": now}, "$setOnInsert": {"created_at": now}, "$inc": {"version": 1}},
+            upsert=True,
+            comment=reason_of(scope),
+        )
+    except DuplicateKeyError as error:
+        if clashes_on_id(error):
+            raise not_found() from error
+        raise
