@@ -42,11 +42,12 @@ class OpenOrder(Model):
 
 
 class AskPayment(Model):
-    """Ask the gateway who has paid an order."""
+    """Ask the gateway who has paid an order; with `over` nothing can settle it any more but what already has."""
 
     order_id: Id
     amount: int
     settled_by: str | None = None
+    over: bool = False
 
 
 class PaymentAnswer(Model):
@@ -134,7 +135,7 @@ class PaymentActivities:
         with typed_failures():
             facts = await self._gateway.payments_of(step.order_id)
         settles = best_payment(facts, step.order_id, step.amount)
-        settled_by = step.settled_by or (settles.payment_id if settles else None)
+        settled_by = step.settled_by or (settles.payment_id if settles and not step.over else None)
         return PaymentAnswer(settles=settles, strays=tuple(stray_captures(facts, settled_by)))
 
     @activity.defn(name="payments.capture")

@@ -49,17 +49,18 @@ _log = structlog.get_logger(__name__)
 class Edge:
     """The outermost layer of ours."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, first_byte_seconds: float = FIRST_BYTE_SECONDS) -> None:
         """`app` is what comes further in."""
         self._app = app
         self._metrics = metrics
+        self._seconds = first_byte_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, receive, send).serve(self._app, self._metrics)
+        await _Exchange(scope, receive, send).serve(self._app, self._metrics, self._seconds)
 
 
 class _Exchange:
@@ -79,18 +80,18 @@ class _Exchange:
         self._longest = MAX_CODEC_BYTES if scope["path"].startswith(CODEC_PREFIX) else MAX_BODY_BYTES
         scope["visitnow.request_id"] = self._request_id
 
-    async def serve(self, app: ASGIApp, metrics: Metrics) -> None:
+    async def serve(self, app: ASGIApp, metrics: Metrics, seconds: float) -> None:
         try:
             if self._length > self._longest:
                 await self._refuse(VisitNowError(Code.TOO_LARGE))
             else:
-                await self._run(app)
+                await self._run(app, seconds)
         finally:
             self._account(metrics)
 
-    async def _run(self, app: ASGIApp) -> None:
+    async def _run(self, app: ASGIApp, seconds: float) -> None:
         try:
-            async with asyncio.timeout(FIRST_BYTE_SECONDS) as self._limit:
+            async with asyncio.timeout(seconds) as self._limit:
                 await app(self._scope, self._bounded_receive, self._decorated_send)
         except TimeoutError:
             await self._refuse(VisitNowError(Code.UNAVAILABLE))
@@ -99,6 +100,7 @@ class _Exchange:
             await self._refuse(VisitNowError(Code.INTERNAL))
 
     async def _refuse(self, error: VisitNowError) -> None:
+        self._limit = None  # it is over, and must not be touched again
         if self._status == 0:
             self._scope["visitnow.code"] = error.code
             response: Response = problem_response(error, self._request_id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Query, Request, Security, params
-from fastapi.dependencies.utils import get_flat_params
+from fastapi import Depends, Query, Request, Security
+from fastapi._compat import ModelField
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
 
 from adapters.settings import Settings, is_loopback
 from api.audit import origin_of
@@ -89,9 +92,23 @@ def _query_parameters(route: APIRoute) -> frozenset[str]:
     known = _QUERY_PARAMETERS.get(route.unique_id)
     if known is None:
         known = _QUERY_PARAMETERS[route.unique_id] = frozenset(
-            field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, params.Query)
+            name for dependant in _flat(route.dependant) for field in dependant.query_params for name in _names(field)
         )
     return known
+
+
+def _flat(dependant: Dependant) -> Iterable[Dependant]:
+    yield dependant
+    for inner in dependant.dependencies:
+        yield from _flat(inner)
+
+
+def _names(field: ModelField) -> Iterable[str]:
+    """The name of one parameter, or those of all that a model bundles."""
+    bundle = field.field_info.annotation
+    if isinstance(bundle, type) and issubclass(bundle, BaseModel):
+        return [info.alias or name for name, info in bundle.model_fields.items()]
+    return [field.alias]
 
 
 MayPlace = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_PLACE))]

@@ -252,7 +252,7 @@ class LatePaymentWorkflow:
         return WorkflowStatus(state="watching", waiting_for=self._waiting, done=tuple(self._done))
 
     async def _look(self, parties: Parties, found: LateFound) -> None:
-        question = AskPayment(order_id=self._late.order_id, amount=found.amount, settled_by=found.settled_by)
+        question = AskPayment(order_id=self._late.order_id, amount=found.amount, settled_by=found.settled_by, over=True)
         answer = await regular(PaymentActivities.ask, question, GATEWAY_READ, "ask the gateway")
         for stray in answer.strays:
             if stray.payment_id not in self._seen:

@@ -16,6 +16,7 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.availability import Busy
 from models.booking import ClaimRef, HoldSlot, Intake, PlaceBooking
+from models.cache import FreshCache
 from models.cells import cells
 from models.errors import not_found
 from models.identity import Public, Scope, Subject, System
@@ -23,6 +24,9 @@ from models.providers import Provider
 
 TimeChanged = Callable[[str], Awaitable[None]]
 """Called with a practitioner's id after their claims have changed; it deals with its own failures."""
+
+_RECLAIM_SECONDS: Final = 0.05
+"""For how long nobody looks again for claims that have run out, where none was found."""
 
 _ATTEMPTS: Final = 4
 """An upsert that loses against another one of the same `_id` finds that document at its next attempt."""
@@ -58,6 +62,7 @@ class MongoClaims:
         self._fleeting: Collection = self._slots.with_options(write_concern=WriteConcern(w=1))
         self._vault = vault
         self._time_changed = time_changed
+        self._reclaims: FreshCache[tuple[str, int, int], bool] = FreshCache(_RECLAIM_SECONDS)
 
     @answering
     async def tentative(self, scope: Scope, command: PlaceBooking, intake: Intake, expires_at: datetime) -> bool:
@@ -178,24 +183,27 @@ class MongoClaims:
     async def _insert_or_reclaim(
         self, slots: Collection, document: Document, practitioner_id: str, wanted: Sequence[int]
     ) -> bool:
-        """Insert; where holds that have run out are in the way, delete those and try once more."""
-        owner = document["_id"]
+        """Insert; where holds that have run out are in the way, delete those and try once more.
+
+        Of many who lose the same race at once, one looks for such holds and tells the others.
+        """
+        key = (practitioner_id, wanted[0], wanted[-1])
         for last in (False, True):
             try:
                 await slots.insert_one(document)
             except DuplicateKeyError as error:
                 if clashes_on_id(error):
                     return True  # ours from an earlier try; whether it is the same booking, its workflow knows
-                if last or not await self._reclaim(practitioner_id, wanted, owner):
+                if last or not await self._reclaims.get(key, lambda: self._reclaim(practitioner_id, wanted)):
                     return False
             else:
                 return True
         return False
 
-    async def _reclaim(self, practitioner_id: str, wanted: Sequence[int], owner: object) -> bool:
-        """Delete claims that have run out by the server's clock, other than the owner's own; whether there were any."""
+    async def _reclaim(self, practitioner_id: str, wanted: Sequence[int], owner: str | None = None) -> bool:
+        """Delete claims that have run out by the server's clock, but for the owner's own; whether there were any."""
         lapsed = claims.lapsed(practitioner_id, wanted, owner)
-        done = await self._slots.delete_many(lapsed, comment="claims that have run out, whosever they were")
+        done = await self._fleeting.delete_many(lapsed, comment="claims that have run out, whosever they were")
         if done.deleted_count:
             await self._time_changed(practitioner_id)
         return done.deleted_count > 0
@@ -244,7 +252,8 @@ class MongoClaims:
 
     async def _join(self, update: list[Document], command: PlaceBooking) -> Document | None:
         """Run an update that seats the owner where there is room; the owner's seat, None where there was none."""
-        session = {"_id": claims.session_id(command.claim), "tenant_id": command.tenant_id}
+        session_id = claims.session_id(command.claim)
+        session: Document = {"_id": session_id, "tenant_id": command.tenant_id}
         wanted = cells(command.claim_start, command.claim_end)
         reclaimed = False
         for _ in range(_ATTEMPTS):
@@ -259,7 +268,7 @@ class MongoClaims:
             except DuplicateKeyError as error:
                 if clashes_on_id(error):
                     continue  # somebody else has opened the session just now
-                if reclaimed or not await self._reclaim(command.practitioner_id, wanted, session["_id"]):
+                if reclaimed or not await self._reclaim(command.practitioner_id, wanted, session_id):
                     return None
                 reclaimed = True
             else:

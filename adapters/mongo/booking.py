@@ -51,7 +51,7 @@ DECLARED: Final = Declared(
         _by("tenant_id", "clinic_id"),
         _by("tenant_id", "provider_id"),
         _by("subject_id"),
-        IndexModel([("order_id", ASCENDING)], name="order", partialFilterExpression={"order_id": {"$type": "string"}}),
+        IndexModel([("order_id", ASCENDING)], name="order", partialFilterExpression={"order_id": {"$gt": ""}}),
         # Work queues: each holds only the appointments that it is about.
         IndexModel([("outbox.at", ASCENDING)], name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
         IndexModel(

@@ -251,7 +251,7 @@ def seat_awaiting_intake(command: PlaceBooking) -> Document:
 # Everybody's claims
 
 
-def lapsed(practitioner_id: str, wanted: Sequence[int], owner: object) -> Document:
+def lapsed(practitioner_id: str, wanted: Sequence[int], owner: str | None) -> Document:
     """Claims of others that stand in the way and have run out by the server's clock."""
     return {
         "practitioner_id": practitioner_id,

@@ -59,7 +59,7 @@ REFUNDS: Final = Declared(
             [("gateway_refund_id", ASCENDING)],
             name="gateway",
             unique=True,
-            partialFilterExpression={"gateway_refund_id": {"$type": "string"}},
+            partialFilterExpression={"gateway_refund_id": {"$gt": ""}},
         ),
         IndexModel(
             [("_id", ASCENDING), ("updated_at", ASCENDING)], name="open", partialFilterExpression={"is_open": True}

@@ -16,7 +16,6 @@ from pymongo.errors import EncryptionError
 from adapters.mongo.client import Document
 from adapters.mongo.encryption import ERASED, KEY_BYTES, DataClass, Vault, key_encryption_key
 from adapters.mongo.repositories import MongoAddresses, Repositories
-from models.errors import UnavailableError
 from models.identity import Tenant
 from tests.adapters.mongo.builders import a_command, a_refund, a_step, an_intake, new, soon
 
@@ -105,16 +104,6 @@ async def test_another_key_encryption_key_opens_nothing(stores: Repositories, ad
     with pytest.raises(EncryptionError):
         await wrong.open([sealed])
     await wrong.close()
-
-
-async def test_a_vault_that_does_not_answer_is_unavailable() -> None:
-    vault = Vault("mongodb://127.0.0.1:1/?directConnection=true", "vault", "local:")
-    sealing = vault.seal("usr", DataClass.CLINICAL, {})
-    opening = vault.open([b"\x02" + bytes(40)])
-    for waiting in (sealing, opening):
-        with pytest.raises(UnavailableError):
-            await waiting
-    await vault.close()
 
 
 async def test_no_collection_holds_a_readable_word(stores: Repositories, addresses: MongoAddresses) -> None:

@@ -1,0 +1,248 @@
+"""One world with a bit of everything, and every method of every repository called on it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from inspect import getmembers, iscoroutinefunction
+
+from adapters.mongo.repositories import Repositories
+from models.availability import Availability
+from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
+from models.identity import Account, Public, Role, Scope, Subject, System
+from models.payments import (
+    LedgerTransaction,
+    RefundRecord,
+    RefundState,
+    WebhookEvent,
+    capture_transaction,
+    refund_transaction,
+)
+from models.providers import Clinic, Practitioner, Provider, TenantRecord
+from tests.adapters.mongo.builders import (
+    DAY,
+    a_capture,
+    a_clinic,
+    a_command,
+    a_confirmation,
+    a_provider,
+    a_refund,
+    a_refund_entry,
+    a_step,
+    an_advance,
+    an_intake,
+    minutes,
+    new,
+    soon,
+)
+from tests.adapters.mongo.test_compliance import an_entry
+
+Call = Callable[[Scope], Awaitable[object]]
+WORLD = System("the tests' world")
+NOTHING = Intake()
+
+
+@dataclass(frozen=True)
+class World:
+    """What one tenant, clinic, provider and patient have."""
+
+    clinic: Clinic
+    provider: Provider
+    account: Account
+    claimed: PlaceBooking
+    seated: PlaceBooking
+    appointment: PlaceBooking
+    ended: PlaceBooking
+    order: str
+    refund: RefundRecord
+    refund_id: str
+    gateway_refund: str
+    event: WebhookEvent
+
+    @property
+    def transaction(self) -> LedgerTransaction:
+        return refund_transaction(self.refund, DAY)
+
+
+async def build(stores: Repositories) -> World:
+    """Fill the database through the repositories themselves."""
+    clinic = a_clinic(tenant_id=new("ten"))
+    provider = a_provider(clinic)
+    directory = stores.directory
+    await directory.put_tenant(WORLD, TenantRecord(id=clinic.tenant_id, slug=clinic.slug, name="Arogya"))
+    await directory.put_clinic(WORLD, clinic)
+    await directory.put_provider(WORLD, provider)
+    await directory.put_availability(WORLD, provider, Availability())
+    owner: dict[str, object] = {
+        "tenant_id": clinic.tenant_id,
+        "clinic_id": clinic.id,
+        "provider_id": provider.id,
+        "practitioner_id": provider.practitioner_id,
+        "subject_id": new("usr"),
+    }
+    claimed, appointment, ended = (a_command(60 * number, 30, **owner) for number in range(3))
+    seated = a_command(300, 30, **owner, capacity=3)
+    for command in (claimed, seated):
+        assert await stores.claims.tentative(WORLD, command, an_intake(), soon())
+    order, entry = new("order"), a_refund_entry()
+    for command in (appointment, ended):
+        await stores.appointments.insert(WORLD, a_step(command), None)
+        await stores.appointments.record_order(WORLD, command.appointment_id, order + command.appointment_id[-3:], DAY)
+    assert (await stores.appointments.advance(WORLD, a_confirmation(appointment))).applied
+    assert await stores.appointments.reserve_refund(WORLD, appointment.appointment_id, entry, DAY)
+    expired = an_advance(ended, EventType.EXPIRED, AppointmentState.EXPIRED)
+    assert (await stores.appointments.advance(WORLD, expired)).applied
+    refund = a_refund(
+        tenant_id=clinic.tenant_id,
+        appointment_id=appointment.appointment_id,
+        subject_id=owner["subject_id"],
+        gateway_refund_id=new("rfnd"),
+    )
+    await stores.payments.open_refund(WORLD, refund, "a note", DAY)
+    account = Account(id=new("usr"), tenant_id=clinic.tenant_id, roles=frozenset({Role.STAFF}), name="Asha")
+    await stores.users.put(WORLD, account)
+    event = WebhookEvent(id=new("evt"), type="refund.processed", raw_sha256="00", created_at=DAY)
+    await stores.inbox.store(event)
+    return World(
+        clinic=clinic,
+        provider=provider,
+        account=account,
+        claimed=claimed,
+        seated=seated,
+        appointment=appointment,
+        ended=ended,
+        order=order + appointment.appointment_id[-3:],
+        refund=refund,
+        refund_id=entry.id,
+        gateway_refund=refund.gateway_refund_id or "",
+        event=event,
+    )
+
+
+def on_records(stores: Repositories, world: World) -> dict[str, Call]:
+    """Methods on what belongs to a tenant, clinic, provider and patient."""
+    appointment = world.appointment.appointment_id
+    return {**_on_claims(stores, world), **_on_appointments(stores, world, appointment), **_on_money(stores, world)}
+
+
+def _on_claims(stores: Repositories, world: World) -> dict[str, Call]:
+    claims, claimed, seated = stores.claims, world.claimed, world.seated
+    fresh = world.claimed.model_copy(update={"appointment_id": new("apt"), "practitioner_id": new("prc")})
+    sitting = seated.model_copy(update={"appointment_id": new("apt")})
+    return {
+        "claims.tentative": lambda scope: claims.tentative(scope, fresh, an_intake(), soon()),
+        "claims.tentative (a seat)": lambda scope: claims.tentative(scope, sitting, an_intake(), soon()),
+        "claims.hold": lambda scope: claims.hold(scope, a_step(claimed)),
+        "claims.hold (a seat)": lambda scope: claims.hold(scope, a_step(seated)),
+        "claims.book": lambda scope: claims.book(scope, claimed.claim),
+        "claims.book (a seat)": lambda scope: claims.book(scope, seated.claim),
+        "claims.block": lambda scope: claims.block(
+            scope, new("blk"), world.provider, DAY + minutes(600), DAY + minutes(660)
+        ),
+        "claims.drop_tentative": lambda scope: claims.drop_tentative(scope, claimed.claim),
+        "claims.drop_tentative (a seat)": lambda scope: claims.drop_tentative(scope, seated.claim),
+        "claims.release": lambda scope: claims.release(scope, claimed.claim),
+        "claims.release (a seat)": lambda scope: claims.release(scope, seated.claim),
+    }
+
+
+def _on_appointments(stores: Repositories, world: World, appointment: str) -> dict[str, Call]:
+    appointments, far = stores.appointments, DAY + minutes(500_000)
+    fresh = world.appointment.model_copy(update={"appointment_id": new("apt")})
+    cancelled = an_advance(world.appointment, EventType.CANCELLED, AppointmentState.CANCELLED)
+    return {
+        "appointments.insert": lambda scope: appointments.insert(scope, a_step(fresh), None),
+        "appointments.record_order": lambda scope: appointments.record_order(scope, appointment, world.order, DAY),
+        "appointments.reserve_refund": lambda scope: appointments.reserve_refund(
+            scope, appointment, a_refund_entry(), DAY
+        ),
+        "appointments.settle_refund": lambda scope: appointments.settle_refund(
+            scope, appointment, world.refund_id, RefundState.PROCESSED, DAY
+        ),
+        "appointments.note_cancellation": lambda scope: appointments.note_cancellation(scope, appointment, "no time"),
+        "appointments.advance": lambda scope: appointments.advance(scope, cancelled),
+        "appointments.find": lambda scope: appointments.find(scope, appointment),
+        "appointments.by_order": lambda scope: appointments.by_order(scope, world.order),
+        "appointments.page": lambda scope: _items(appointments.page(scope, AppointmentQuery(start_to=far), None)),
+        "appointments.unsettled": lambda scope: appointments.unsettled(scope, DAY - minutes(500_000), far, "", 10),
+        "appointments.overdue": lambda scope: appointments.overdue(scope, far, "", 10),
+    }
+
+
+async def _items(page: Awaitable[object]) -> object:
+    return getattr(await page, "items", None)
+
+
+def _on_money(stores: Repositories, world: World) -> dict[str, Call]:
+    payments, refund, far = stores.payments, world.refund, DAY + minutes(500_000)
+    capture = a_capture(tenant_id=refund.tenant_id, appointment_id=refund.appointment_id, subject_id=refund.subject_id)
+    another = refund.model_copy(update={"id": new("rfd"), "gateway_refund_id": None})
+    return {
+        "payments.record_capture": lambda scope: payments.record_capture(
+            scope, capture, capture_transaction(capture, DAY)
+        ),
+        "payments.open_refund": lambda scope: payments.open_refund(scope, another, "words", DAY),
+        "payments.refund": lambda scope: payments.refund(scope, refund.id),
+        "payments.refunds_of": lambda scope: payments.refunds_of(scope, refund.appointment_id),
+        "payments.open_refunds": lambda scope: payments.open_refunds(scope, far, "", 10),
+        "payments.by_gateway_refund": lambda scope: payments.by_gateway_refund(scope, world.gateway_refund),
+        "payments.settle_refund": lambda scope: payments.settle_refund(
+            scope, refund.id, RefundState.PROCESSED, None, world.transaction, DAY
+        ),
+        "users.put": lambda scope: stores.users.put(scope, world.account.model_copy(update={"name": "Other"})),
+        "users.find": lambda scope: stores.users.find(scope, world.account.id),
+    }
+
+
+def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
+    """Methods on what anybody may read, on the directory, and on what serves all tenants."""
+    directory, provider, clinic = stores.directory, world.provider, world.clinic
+    person = Practitioner(id=provider.practitioner_id, name="Dr. X", gender="other", registration=provider.registration)
+    tenant = TenantRecord(id=clinic.tenant_id, slug=clinic.slug, name="Arogya")
+    everything: dict[str, str | int] = {"q": "an", "specialty": "cardiology", "city": clinic.city, "fee_max": 90_000}
+
+    async def drain(_: Scope) -> None:
+        await stores.appointments.drained(await stores.appointments.events(5))
+
+    return {
+        "claims.unpaid_holds": lambda _: stores.claims.unpaid_holds(Subject(world.claimed.subject_id)),
+        "claims.busy": lambda _: stores.claims.busy(Public(), provider.practitioner_id, DAY, DAY + minutes(600)),
+        "appointments.events": lambda _: stores.appointments.events(5),
+        "appointments.drained": drain,
+        "directory.offering": lambda scope: directory.offering(scope, provider.id),
+        "directory.page": lambda scope: directory.page(scope, {}, 2, None),
+        "directory.page (filtered)": lambda scope: directory.page(scope, everything, 2, None),
+        "directory.page (by words)": lambda scope: directory.page(scope, {"q": "ana ra"}, 2, None),
+        "directory.page (by city)": lambda scope: directory.page(scope, {"city": clinic.city}, 2, None),
+        "directory.page (by specialty)": lambda scope: directory.page(scope, {"specialty": "cardiology"}, 2, None),
+        "directory.profiles": lambda scope: directory.profiles(scope, [provider.id]),
+        "directory.clinics": lambda scope: directory.clinics(scope, [clinic.id]),
+        "directory.clinic_by_slug": lambda scope: directory.clinic_by_slug(scope, clinic.slug),
+        "directory.put_tenant": lambda _: directory.put_tenant(WORLD, tenant),
+        "directory.put_clinic": lambda _: directory.put_clinic(WORLD, clinic),
+        "directory.put_practitioner": lambda _: directory.put_practitioner(WORLD, person),
+        "directory.put_provider": lambda _: directory.put_provider(WORLD, provider),
+        "directory.put_availability": lambda _: directory.put_availability(WORLD, provider, Availability()),
+        "inbox.store": lambda _: stores.inbox.store(world.event),
+        "inbox.waiting": lambda _: stores.inbox.waiting(soon(), 5),
+        "inbox.passed_on": lambda _: stores.inbox.passed_on(world.event.id),
+        "audit.append": lambda _: stores.audit.append([an_entry()]),
+        "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
+        "leases.release": lambda _: stores.leases.release("tests", "me"),
+    }
+
+
+def every_method(stores: Repositories) -> set[str]:
+    """The public methods of all repositories."""
+    stored = ("claims", "appointments", "directory", "payments", "inbox", "audit", "users", "leases")
+    return {
+        f"{name}.{method}"
+        for name in stored
+        for method, _ in getmembers(type(getattr(stores, name)), iscoroutinefunction)
+        if not method.startswith("_")
+    }
+
+
+def method_of(call: str) -> str:
+    """The method that a call is named after."""
+    return call.partition(" ")[0]
