@@ -94,7 +94,7 @@ class OperationsActivities:
             news = [fact for fact in facts if fact.status in _MONEY and fact.payment_id != appointment.payment_id]
             if news:
                 found += 1
-                await self._starter.report_payment(appointment.id, order_id)
+                await self._starter.report_payment(appointment.id, order_id, None)
 
         asked = await self._each(
             lambda after: self._appointments.unsettled(SWEEP, sweep.orders_since, sweep.at, after, PAGE), ask
@@ -111,7 +111,7 @@ class OperationsActivities:
         """Bookings whose awaited event is overdue: a nudge makes their workflow look again."""
 
         async def nudge(appointment: Appointment) -> None:
-            await self._starter.report_payment(appointment.id, appointment.order_id or "none")
+            await self._starter.report_payment(appointment.id, appointment.order_id or "none", None)
 
         return await self._each(
             lambda after: self._appointments.overdue(SWEEP, at - OVERDUE_PATIENCE, after, PAGE), nudge

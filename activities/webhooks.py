@@ -46,4 +46,4 @@ class WebhookRouter:
         if appointment.payment_id == event.payment_id and event.payment_id is not None:
             # This payment is in the books already; telling the workflow again would only cost it a turn.
             return
-        await self._starter.report_payment(appointment.id, order_id)
+        await self._starter.report_payment(appointment.id, order_id, event.payment_id)

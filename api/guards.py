@@ -67,6 +67,10 @@ async def public(request: Request) -> None:
     refuse_unknown_query(request)
 
 
+async def preflight() -> None:
+    """The guard of a browser's preflight: it carries no credentials, and the page's own parameters are no matter."""
+
+
 PUBLIC: Final = Depends(public)
 
 

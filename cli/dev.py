@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
 from cli.accounts import ACCOUNTS, described, mint
-from cli.output import CommandError, console, explained
+from cli.output import CommandError, console, explained, show_links
 from cli.policy import parse_policy
 from cli.seed.catalogues import bare, full
 from cli.signals import ignore_signals, stoppable
@@ -82,13 +81,8 @@ def write_ready_file(stack: LocalStack, path: Path) -> None:
 
 
 def _announce(stack: LocalStack) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for name, link in (
-        ("API", f"{stack.api_url}/docs"),
-        ("Temporal UI", f"{stack.settings.temporal_ui_url}/namespaces/{stack.settings.temporal_namespace}/workflows"),
-        ("Payment sandbox", stack.sandbox_url),
-    ):
-        table.add_row(f"[bold]{name}", f"[link={link}]{link}[/link]")
+    settings = stack.settings
+    workflows = f"{settings.temporal_ui_url}/namespaces/{settings.temporal_namespace}/workflows"
     console.print("[green bold]VisitNow is running[/]; Ctrl-C ends it and everything it started.")
-    console.print(table)
+    show_links([("API", f"{stack.api_url}/docs"), ("Temporal UI", workflows), ("Payment sandbox", stack.sandbox_url)])
     console.print("In another terminal: [bold]visitnow token --as patient[/], [bold]visitnow ps[/].")

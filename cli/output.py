@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from adapters.settings import SettingsError
 from models.errors import UnavailableError
@@ -33,3 +34,10 @@ def explained() -> Iterator[None]:
         sys.stdout.flush()
         errors.print(f"visitnow: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def show_links(links: Sequence[tuple[str, str]]) -> None:
+    """One line per link, never broken: it must survive being copied."""
+    width = max(len(name) for name, _ in links)
+    for name, link in links:
+        console.print(f"  [bold]{escape(name.ljust(width))}[/]  [link={link}]{link}[/link]", soft_wrap=True)

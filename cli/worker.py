@@ -13,7 +13,7 @@ import typer
 from adapters import logs
 from adapters.settings import Settings, load_settings
 from cli.output import CommandError, explained
-from workers.faults import FaultPoint
+from workers.faults import Faults
 from workers.main import Family, run_worker
 
 app = typer.Typer()
@@ -36,16 +36,15 @@ def worker(
     ],
     *,
     relay: Annotated[bool, typer.Option(help="Carry the outbox too, where `booking` or `all` is served.")] = True,
-    fault: Annotated[
-        str | None, typer.Option(help="Die once at `before:step` or `after:step`; development only.")
+    faults: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of armed fault points; development only.")
     ] = None,
-    fault_marker: Annotated[Path | None, typer.Option(help="File that remembers that the fault has struck.")] = None,
 ) -> None:
     """Serve task queues until SIGINT or SIGTERM, with the settings of the environment."""
     with explained():
         settings = load_settings()
         logs.configure(settings.log_level)
-        asyncio.run(_serve(settings, families(queue, relay=relay), _fault_point(settings, fault, fault_marker)))
+        asyncio.run(_serve(settings, families(queue, relay=relay), _faults(settings, faults)))
 
 
 def families(queue: Queue, *, relay: bool) -> list[Family]:
@@ -56,22 +55,17 @@ def families(queue: Queue, *, relay: bool) -> list[Family]:
     return chosen if relay or queue is Queue.RELAY else [one for one in chosen if one is not Family.RELAY]
 
 
-def _fault_point(settings: Settings, fault: str | None, marker: Path | None) -> FaultPoint | None:
-    if fault is None:
+def _faults(settings: Settings, folder: Path | None) -> Faults | None:
+    if folder is None:
         return None
     if not settings.is_development:
         raise CommandError("faults are for the development profile only")
-    if marker is None:
-        raise typer.BadParameter("--fault needs --fault-marker")
-    try:
-        return FaultPoint.parse(fault, marker)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    return Faults(folder)
 
 
-async def _serve(settings: Settings, chosen: list[Family], fault: FaultPoint | None) -> None:
+async def _serve(settings: Settings, chosen: list[Family], faults: Faults | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run_worker(settings, chosen, fault, stop)
+    await run_worker(settings, chosen, faults, stop)

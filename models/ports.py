@@ -284,7 +284,7 @@ class Feed(Protocol):
 class WorkflowStarter(Protocol):
     """How a sweep reaches workflows; implemented over the Temporal client by the workers."""
 
-    async def report_payment(self, appointment_id: str, order_id: str) -> None:
+    async def report_payment(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
         """Tell the booking, or the order's guardian where the booking is over, that there is something to look at."""
         ...
 

@@ -100,6 +100,12 @@ def module_database_name(servers: Addresses) -> Iterator[str]:
     yield from _fresh_database(servers)
 
 
+@pytest.fixture(scope="session")
+def session_database_name(servers: Addresses) -> Iterator[str]:
+    """The name of a database that only this worker's tests use; dropped like `database_name`."""
+    yield from _fresh_database(servers)
+
+
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[LocalServers]:
     """Servers that only this module uses, for tests that stop, kill or starve them."""

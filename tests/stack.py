@@ -36,6 +36,7 @@ from sandbox.process import SandboxProcess
 from sandbox.servers.processes import HOST, Process, free_port, wait_until
 from sandbox.servers.stack import Addresses
 from sandbox.servers.temporal import ensure_namespace
+from tests import clinics
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60.0
@@ -95,7 +96,9 @@ class Stack:
         )
         self.webhook_secret = secret.encode()
         self.api = self._child("api", "--host", HOST, "--port", str(self._port))
-        self.worker = self._child("worker", "--queue", "all")
+        self.faults = folder / "faults"
+        self.faults.mkdir()
+        self.worker = self._worker()
         self.mongo: MongoClient[Json] = MongoClient(servers.owner_mongodb_url(database), tz_aware=True)
         self.db = self.mongo[database]
 
@@ -124,16 +127,16 @@ class Stack:
         with httpx.Client(base_url=self.api_url, timeout=5, trust_env=False) as client:
             wait_until(lambda: _ready(client), self.api, timeout=READY_SECONDS)
 
-    def restart_worker(self, fault: str | None = None) -> Process:
-        """A new worker process, with a named fault point (`after:payments.capture`) if asked for."""
+    def restart_worker(self) -> Process:
+        """A new worker process; returns while it is still starting."""
         if self.worker.alive:
             self.worker.stop(8)
-        options = ["--queue", "all"]
-        if fault is not None:
-            options += ["--fault", fault, "--fault-marker", str(self.folder / f"fault-{next(_NUMBERS)}")]
-        self.worker = self._child("worker", *options)
+        self.worker = self._worker()
         self.worker.start()
         return self.worker
+
+    def _worker(self) -> Process:
+        return self._child("worker", "--queue", "all", "--faults", str(self.faults))
 
     def _child(self, command: str, *options: str) -> Process:
         environment = {**os.environ, **environment_of(self.settings), "PYTHONPATH": str(ROOT)}
@@ -227,9 +230,11 @@ def _ready(client: httpx.Client) -> bool:
 
 
 @contextmanager
-def running(servers: Addresses, database: str, folder: Path, policy: TenantPolicy) -> Iterator[Stack]:
-    """A stack whose two tenants have that policy, for as long as the context lasts."""
-    stack = Stack(servers, database, folder, full(policy))
+def running(
+    servers: Addresses, database: str, folder: Path, policy: TenantPolicy, *, catalogue: Catalogue | None = None
+) -> Iterator[Stack]:
+    """A stack whose two tenants have that policy (or which has that catalogue), for as long as the context lasts."""
+    stack = Stack(servers, database, folder, catalogue or full(policy))
     try:
         stack.start()
         yield stack
@@ -242,6 +247,16 @@ SHORT = TenantPolicy(payment_window_seconds=4, payment_grace_seconds=1, max_unpa
 
 LONG = TenantPolicy(max_unpaid_holds=10_000)
 """Nothing expires by itself during a test."""
+
+
+@pytest.fixture(scope="session")
+def shared_stack(
+    servers: Addresses, session_database_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack for all modules that leave its processes alone; it has the tests' own clinics beside the seed's."""
+    folder = tmp_path_factory.mktemp("stack")
+    with running(servers, f"{session_database_name}_all", folder, LONG, catalogue=clinics.catalogue(LONG)) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import RedisFeed
 from adapters.settings import Settings
 from models.errors import UnavailableError
-from workers.faults import FaultInterceptor, FaultPoint
+from workers.faults import FaultInterceptor, Faults
 from workers.relay import Relay
 from workflows.booking import BookingWorkflow
 from workflows.operations import ReconciliationWorkflow
@@ -53,13 +53,13 @@ class Family(StrEnum):
 
 
 async def run_worker(
-    settings: Settings, families: Sequence[Family], fault: FaultPoint | None, stop: asyncio.Event
+    settings: Settings, families: Sequence[Family], faults: Faults | None, stop: asyncio.Event
 ) -> None:
     """Serve until `stop` is set, then let running steps end. Raises what ended a worker before its time."""
     async with _everything(settings) as (client, stores, gateway, feed):
         tasks = [
             asyncio.create_task(_serve(worker, stop), name=worker.task_queue)
-            for worker in _workers(client, stores, gateway, families, fault)
+            for worker in _workers(client, stores, gateway, families, faults)
         ]
         if Family.RELAY in families:
             tasks.append(asyncio.create_task(_relay(stores, feed, stop), name="relay"))
@@ -115,7 +115,7 @@ def _workers(
     stores: Repositories,
     gateway: RazorpayGateway,
     families: Sequence[Family],
-    fault: FaultPoint | None,
+    faults: Faults | None,
 ) -> list[Worker]:
     booking = BookingActivities(stores.claims, stores.appointments)
     payments = PaymentActivities(gateway, stores.payments, stores.appointments)
@@ -130,7 +130,7 @@ def _workers(
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
         Family.BULK: (BULK_QUEUE, [ReconciliationWorkflow], _steps(operations)),
     }
-    interceptors = [FaultInterceptor(fault)] if fault else []
+    interceptors = [FaultInterceptor(faults)] if faults else []
     runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
     return [
         Worker(

@@ -56,6 +56,7 @@ class BookingWorkflow:
         self._order_id: str | None = None
         self._payment: PaymentFact | None = None
         self._reported = False
+        self._settling: str | None = None
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
         self._commands = asyncio.Lock()
@@ -106,9 +107,13 @@ class BookingWorkflow:
             return await self._cancel_confirmed(command)
 
     @workflow.signal
-    def payment_reported(self) -> None:
-        """Somebody says that there is something to look at; the gateway is asked before anything is believed."""
-        self._reported = True
+    def payment_reported(self, payment_id: str | None) -> None:
+        """Somebody says that there is something to look at; the gateway is asked before anything is believed.
+
+        A further word about the payment that settles the booking tells nothing new.
+        """
+        if payment_id is None or payment_id != self._settling:
+            self._reported = True
 
     @workflow.query
     def status(self) -> WorkflowStatus:
@@ -167,7 +172,7 @@ class BookingWorkflow:
     async def _open_order_later(self, step: OpenOrder) -> None:
         """Keep asking for the order until the booking ends first."""
         asking = asyncio.create_task(regular(PaymentActivities.open_order, step, GATEWAY_WRITE, "open the order"))
-        await until(lambda: asking.done() or not self._is(State.HELD), self._release_at)
+        await until(lambda: asking.done() or not self._is(State.HELD), self._release_at, "release the hold")
         if not asking.done():
             asking.cancel()
             async with self._commands:
@@ -190,7 +195,7 @@ class BookingWorkflow:
 
     async def _be_paid(self) -> None:
         while self._is(State.HELD):
-            await until(lambda: self._reported or not self._is(State.HELD), self._release_at)
+            await until(lambda: self._reported or not self._is(State.HELD), self._release_at, "release the hold")
             if not self._is(State.HELD):
                 return
             self._reported = False
@@ -217,6 +222,7 @@ class BookingWorkflow:
 
     async def _settle(self, fact: PaymentFact) -> None:
         """First the time, then the money, then the word."""
+        self._settling = fact.payment_id
         if not await local_first(BookingActivities.book, self._command.claim, STORE, "book the time"):
             await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact)
             return
@@ -307,7 +313,7 @@ class BookingWorkflow:
         closes = self._command.closes_at
         while self._is(State.CONFIRMED):
             self._wait_for("visit", closes)
-            await until(lambda: self._reported or not self._is(State.CONFIRMED), closes)
+            await until(lambda: self._reported or not self._is(State.CONFIRMED), closes, "the visit is over")
             if not self._is(State.CONFIRMED):
                 return
             if self._reported:

@@ -174,7 +174,7 @@ class WorkflowGateway:
         if appointment.state not in CANCELLABLE:
             raise VisitNowError(Code.STATE_CONFLICT)
         await self._stores.appointments.note_cancellation(scope, appointment_id, reason)
-        handle = self._client.get_workflow_handle_for(BookingWorkflow.run, booking_workflow_id(appointment_id))
+        handle = self._client.get_workflow_handle(booking_workflow_id(appointment_id))
         command = Cancel(actor=actor_of(principal.subject, principal.roles))
         try:
             outcome = await handle.execute_update(BookingWorkflow.cancel, command, rpc_timeout=RPC_TIMEOUT)
@@ -235,9 +235,9 @@ class WorkflowGateway:
             raise VisitNowError(Code.REFUND_EXCEEDS_PAYMENT)
         await self._stores.payments.open_refund(scope, refund, note, now)
 
-    async def report_payment(self, appointment_id: str, order_id: str) -> None:
+    async def report_payment(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
         """Tell the booking, or the order's guardian, that there is something to look at."""
-        await self._reporter.report_payment(appointment_id, order_id)
+        await self._reporter.report_payment(appointment_id, order_id, payment_id)
 
     async def report_refund(self, refund: RefundRecord) -> None:
         """Tell a refund's workflow to look again, starting it where it is gone."""

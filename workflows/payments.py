@@ -200,7 +200,7 @@ class RefundWorkflow:
     async def _sleep_until(self, instant: datetime) -> None:
         self._waiting = WaitingFor(event="refund", until=instant)
         workflow.set_current_details(f"{self._state}; asks the gateway again by {instant:%Y-%m-%d %H:%M:%S} UTC")
-        await until(lambda: self._reported, instant)
+        await until(lambda: self._reported, instant, "ask the gateway again")
         self._reported = False
 
 
@@ -242,8 +242,9 @@ class LatePaymentWorkflow:
         return len(self._seen)
 
     @workflow.signal
-    def payment_reported(self) -> None:
+    def payment_reported(self, payment_id: str | None) -> None:
         """Somebody says that there is something to look at; the gateway is asked before anything is believed."""
+        workflow.logger.debug("told of payment %s", payment_id)
         self._reported = True
 
     @workflow.query
@@ -289,4 +290,4 @@ class LatePaymentWorkflow:
     async def _sleep_until(self, instant: datetime) -> None:
         self._waiting = WaitingFor(event="late payment", until=instant)
         workflow.set_current_details(f"watching for late money; asks again by {instant:%Y-%m-%d %H:%M:%S} UTC")
-        await until(lambda: self._reported, instant)
+        await until(lambda: self._reported, instant, "ask the gateway again")

@@ -128,13 +128,13 @@ async def local_first(step: Step[A, R], arg: A, policy: StepPolicy, summary: str
     return await regular(step, arg, policy, summary)
 
 
-async def until(condition: Callable[[], bool], instant: datetime) -> None:
+async def until(condition: Callable[[], bool], instant: datetime, summary: str) -> None:
     """Wait for a condition, at most until an instant (UTC); the caller looks again at everything after it."""
     left = instant - workflow.now()
     if left <= timedelta() or condition():
         return
     with suppress(TimeoutError):
-        await workflow.wait_condition(condition, timeout=left)
+        await workflow.wait_condition(condition, timeout=left, timeout_summary=summary)
 
 
 def is_cancelled(error: BaseException) -> bool:

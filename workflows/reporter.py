@@ -22,18 +22,18 @@ class Reporter:
         """The process's client."""
         self._client = client
 
-    async def report_payment(self, appointment_id: str, order_id: str) -> None:
+    async def report_payment(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
         """Tell the booking that there is something to look at; where it is closed, the order's guardian."""
-        handle = self._client.get_workflow_handle_for(BookingWorkflow.run, booking_workflow_id(appointment_id))
+        handle = self._client.get_workflow_handle(booking_workflow_id(appointment_id))
         try:
-            await handle.signal(BookingWorkflow.payment_reported, rpc_timeout=RPC_TIMEOUT)
+            await handle.signal(BookingWorkflow.payment_reported, payment_id, rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 msg = "the workflow service does not answer"
                 raise UnavailableError(msg) from error
-            await self._wake_guardian(appointment_id, order_id)
+            await self._wake_guardian(appointment_id, order_id, payment_id)
 
-    async def _wake_guardian(self, appointment_id: str, order_id: str) -> None:
+    async def _wake_guardian(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
         try:
             await self._client.start_workflow(
                 LatePaymentWorkflow.run,
@@ -44,6 +44,7 @@ class Reporter:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 start_signal="payment_reported",
+                start_signal_args=[payment_id],
                 static_summary="guards an order whose booking is over",
                 rpc_timeout=RPC_TIMEOUT,
             )

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
 from adapters.temporal.codec import CodecError
-from api.guards import MayUseCodec, public, ui_origins
+from api.guards import MayUseCodec, preflight, ui_origins
 from api.problems import invalid, problem_responses
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
@@ -70,9 +70,9 @@ async def _converted(
     )
 
 
-@router.options("/encode", dependencies=[Depends(public)], include_in_schema=False)
-@router.options("/decode", dependencies=[Depends(public)], include_in_schema=False)
-async def preflight(request: Request, services: Wired) -> Response:
+@router.options("/encode", dependencies=[Depends(preflight)], include_in_schema=False)
+@router.options("/decode", dependencies=[Depends(preflight)], include_in_schema=False)
+async def allowed(request: Request, services: Wired) -> Response:
     """Tell a browser whether its page may use the codec server."""
     headers = _cors(request, services)
     if "Access-Control-Allow-Origin" in headers:

@@ -44,7 +44,7 @@ async def report_payment(
     appointment = await found(request, services, caller, appointment_id)
     order_id = _signed_order(services, appointment, body)
     if appointment.payment_id != body.razorpay_payment_id:
-        await services.gateway.report_payment(appointment.id, order_id)
+        await services.gateway.report_payment(appointment.id, order_id, body.razorpay_payment_id)
         appointment = await services.streams.settled(appointment, caller)
     return await services.presenter.one(appointment, caller)
 

@@ -9,13 +9,11 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from cli.demo.acts import IN_TEN_DAYS
 from cli.demo.stage import Stage
 from cli.demo.story import Played, play, summary
-from cli.output import console, errors, explained
+from cli.output import console, errors, explained, show_links
 from cli.seed.catalogues import full
 from cli.signals import ignore_signals, stoppable
 from cli.stack import LocalStack
@@ -46,9 +44,11 @@ def demo(
             played, checkout = asyncio.run(_tell(stack, stay=not once))
             well = all(one.problem is None for one in played)
             console.print(summary(played))
-            console.print(_links(stack, played, checkout))
+            show_links(_links(stack, played, checkout))
             if not well:
                 errors.print(stack.logs(), markup=False, soft_wrap=True)
+            if not once:
+                console.print("Everything stays up; Ctrl-C ends it and leaves nothing behind.")
             while not once:
                 stack.check()
                 time.sleep(WATCH_SECONDS)
@@ -72,13 +72,7 @@ async def _held_for_the_audience(stage: Stage) -> str | None:
     return held.payment.checkout_url if held.payment else None
 
 
-def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    links = [(f"Workflow of “{one.act.title}”", one.link) for one in played]
+def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> list[tuple[str, str]]:
+    links = [(f"Workflow of “{one.act.title}”", one.link) for one in played if one.link is not None]
     links += [("API docs", f"{stack.api_url}/docs"), ("Temporal UI", stack.settings.temporal_ui_url)]
-    if checkout is not None:
-        links.append(("Pay a waiting booking yourself", checkout))
-    for name, link in links:
-        if link is not None:
-            table.add_row(f"[bold]{escape(name)}[/]", f"[link={link}]{link}[/link]")
-    return table
+    return links if checkout is None else [*links, ("Pay a waiting booking yourself", checkout)]

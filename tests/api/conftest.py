@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import httpx
@@ -19,17 +20,37 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from adapters.connections import mongo_addresses
+from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from api.app import create_app
 from api.services import Services
 from cli.accounts import ACCOUNTS, mint
 from cli.migrate import prepare_stores
+from cli.seed.catalogue import Profile
 from cli.seed.catalogues import full
 from cli.seed.write import write
-from models.identity import Account
+from models.booking import (
+    Actor,
+    ActorKind,
+    Advance,
+    Appointment,
+    AppointmentState,
+    EventType,
+    HoldSlot,
+    Intake,
+    PlaceBooking,
+    WaitingFor,
+)
+from models.identity import Account, Subject, System, Tenant
+from models.ids import random_id
+from models.payments import PaymentState
 from models.policy import TenantPolicy
 from sandbox.servers.processes import HOST, free_port
 from sandbox.servers.stack import Addresses
+
+# Made once: loading the system's certificates for each client would take longer than its requests.
+_NO_TLS: Final = ssl.create_default_context()
 
 WEBHOOK_SECRETS: Final = ("newest-made-up", "older-made-up")
 
@@ -61,7 +82,7 @@ class Api:
         if account is not None:
             who = ACCOUNTS[account] if isinstance(account, str) else account
             headers["Authorization"] = f"Bearer {mint(self.settings, who)}"
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=_NO_TLS)
 
 
 def settings_for(servers: Addresses, database: str, **changes: object) -> Settings:
@@ -113,6 +134,93 @@ async def api(servers: Addresses, module_database_name: str) -> AsyncIterator[Ap
         async with asyncio.timeout(10):
             await running.services.listener.until_connected()
         yield running
+
+
+async def _nobody_listens(practitioner_id: str) -> None:
+    del practitioner_id
+
+
+@pytest.fixture(scope="module")
+async def stores(api: Api) -> AsyncIterator[Repositories]:
+    """The repositories over the application's database, for putting things there."""
+    repositories = Repositories.connect(mongo_addresses(api.settings), on_time_changed=_nobody_listens)
+    yield repositories
+    await repositories.close()
+
+
+def a_booking(profile: Profile, subject_id: str, start: datetime, **changes: object) -> PlaceBooking:
+    """The command that books a seed doctor's first service."""
+    provider = profile.provider
+    service = provider.services[0]
+    end = start + timedelta(minutes=service.duration_minutes)
+    fields: dict[str, object] = {
+        "appointment_id": random_id("apt"),
+        "tenant_id": provider.tenant_id,
+        "clinic_id": provider.clinic_id,
+        "provider_id": provider.id,
+        "practitioner_id": provider.practitioner_id,
+        "subject_id": subject_id,
+        "actor": Actor(kind=ActorKind.PATIENT, id=subject_id),
+        "body_hash": "0" * 64,
+        "service": service.model_dump(exclude={"slot_step_minutes"}),
+        "start": start,
+        "end": end,
+        "claim_start": start,
+        "claim_end": end,
+        "timezone": "Asia/Kolkata",
+        "policy": TenantPolicy(),
+        "policy_version": 1,
+    }
+    return PlaceBooking.model_validate({**fields, **changes})
+
+
+async def hold(stores: Repositories, command: PlaceBooking, order_id: str | None, intake: Intake) -> Appointment:
+    """Put a held appointment there as its workflow would have: claim, document, order."""
+    scope = Tenant(command.tenant_id)
+    now = datetime.now(UTC)
+    until = now + timedelta(minutes=10)
+    if not intake.is_empty:
+        command = command.model_copy(update={"has_intake": True})
+    assert await stores.claims.tentative(Subject(command.subject_id), command, intake, until)
+    step = HoldSlot(
+        command=command,
+        at=now,
+        deadline=until,
+        expires_at=until,
+        waiting_for=WaitingFor(event="payment", until=until),
+    )
+    held, sealed = await stores.claims.hold(scope, step)
+    assert held
+    await stores.appointments.insert(scope, step, sealed)
+    if order_id is not None:
+        await stores.appointments.record_order(scope, command.appointment_id, order_id, now)
+    return await reread(stores, command.appointment_id)
+
+
+async def confirm(stores: Repositories, appointment: Appointment, payment_id: str) -> Appointment:
+    """Let the money be taken."""
+    step = Advance(
+        tenant_id=appointment.tenant_id,
+        appointment_id=appointment.id,
+        event=EventType.CONFIRMED,
+        event_id=random_id("evt"),
+        at=datetime.now(UTC),
+        to=AppointmentState.CONFIRMED,
+        payment_state=PaymentState.CAPTURED,
+        payment_id=payment_id,
+        captured_added=appointment.service.fee.amount,
+    )
+    scope = Tenant(appointment.tenant_id)
+    assert await stores.claims.book(scope, appointment.claim)
+    assert (await stores.appointments.advance(scope, step)).applied
+    return await reread(stores, appointment.id)
+
+
+async def reread(stores: Repositories, appointment_id: str) -> Appointment:
+    """The appointment as it is."""
+    found = await stores.appointments.find(System("a test looks"), appointment_id)
+    assert found is not None
+    return found
 
 
 @pytest.fixture

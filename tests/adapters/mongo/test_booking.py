@@ -226,6 +226,16 @@ async def test_money_that_comes_twice_adds_up_and_leaves_the_first_payment_named
     assert (appointment.captured, appointment.payment_id) == (100_000, first)
 
 
+async def test_late_money_reported_many_times_is_counted_once(stores: Repositories) -> None:
+    command = await confirmed(stores)
+    stray = an_advance(
+        command, EventType.PAYMENT_LATE, payment_state=PaymentState.CAPTURED, payment_id="pay_2", captured_added=50_000
+    )
+    answers = await asyncio.gather(*(stores.appointments.advance(TENANT, stray) for _ in range(10)))
+    assert all(answer.applied for answer in answers)
+    assert (await found(stores, command)).captured == 100_000
+
+
 async def test_without_an_awaited_event_none_is_awaited_any_more(stores: Repositories) -> None:
     command = await confirmed(stores)
     closed = an_advance(command, EventType.CLOSED)

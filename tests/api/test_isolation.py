@@ -1,0 +1,299 @@
+"""Every operation of the OpenAPI document: the anonymous, the wrong role and the other tenant get nothing.
+
+The operations are read from the document, so a new route is covered by itself; one with a body needs an example here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import httpx
+import pytest
+from bson import json_util
+from fastapi.routing import APIRoute
+from pymongo import MongoClient
+
+from adapters.mongo.repositories import Repositories
+from adapters.settings import Settings
+from api.app import ROUTERS, create_app
+from api.guards import Requires, RequiresOrTicket
+from cli.accounts import ACCOUNTS
+from cli.seed.arogya import ANANYA_RAO, KOREGAON_PARK, TENANT
+from models.booking import Appointment, Intake, PatientDetails
+from models.compliance import AuditAction
+from models.errors import Code
+from models.identity import Account, Permission, Principal, Role
+from models.signatures import sign
+from sandbox.servers.stack import Addresses
+from tests.api.conftest import Api, a_booking, confirm, hold
+
+Json = dict[str, Any]
+CANARY: Final = "canary-patient-words"
+
+
+class Operation(NamedTuple):
+    """One method of one path."""
+
+    id: str
+    method: str
+    path: str
+    secured: bool
+    has_body: bool
+
+
+DOCUMENT: Json = create_app(Settings()).openapi()
+OPERATIONS: Final = [
+    Operation(one["operationId"], method.upper(), path, bool(one.get("security")), "requestBody" in one)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, one in methods.items()
+]
+SECURED: Final = [one for one in OPERATIONS if one.secured]
+OF_APPOINTMENTS: Final = [one for one in SECURED if "{appointment_id}" in one.path]
+READS: Final = [one for one in OF_APPOINTMENTS if one.method == "GET" and one.id != "events"]
+
+
+def _permissions() -> Iterator[tuple[str, Permission]]:
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                for inner in (dependency for one in _tree(route.dependant) for dependency in one.dependencies):
+                    if isinstance(inner.call, Requires | RequiresOrTicket):
+                        yield route.name, inner.call.permission
+
+
+def _tree(dependant: Any) -> Iterator[Any]:
+    yield dependant
+    for inner in dependant.dependencies:
+        yield from _tree(inner)
+
+
+PERMISSION_OF: Final = dict(_permissions())
+
+DOCTOR_NEXT_DOOR = Account(
+    id="usr_next_door", tenant_id=TENANT.id, roles=frozenset({Role.DOCTOR}), name="A", email="a@a.example",
+    provider_id="prv_somebody_else",
+)  # fmt: skip
+STAFF_OF_ANOTHER_CLINIC = Account(
+    id="usr_other_clinic", tenant_id=TENANT.id, roles=frozenset({Role.STAFF}), name="B", email="b@b.example",
+    clinic_ids=frozenset({KOREGAON_PARK.id}),
+)  # fmt: skip
+STAFF_OF_NO_CLINIC = STAFF_OF_ANOTHER_CLINIC.model_copy(update={"id": "usr_no_clinic", "clinic_ids": frozenset()})
+OTHER_TENANT_ADMIN = ACCOUNTS["tenant_admin"].model_copy(update={"id": "usr_a2", "tenant_id": "tnt_sanjeevani"})
+SAME_CLINIC_OTHER_TENANT = ACCOUNTS["staff"].model_copy(update={"id": "usr_s2", "tenant_id": "tnt_sanjeevani"})
+SAME_PROVIDER_OTHER_TENANT = ACCOUNTS["doctor"].model_copy(update={"id": "usr_d2", "tenant_id": "tnt_sanjeevani"})
+
+STRANGERS: Final[dict[str, Account]] = {
+    "another patient": ACCOUNTS["other_patient"],
+    "another doctor of the clinic": DOCTOR_NEXT_DOOR,
+    "staff of another clinic of the tenant": STAFF_OF_ANOTHER_CLINIC,
+    "staff of no clinic": STAFF_OF_NO_CLINIC,
+    "staff of another tenant": ACCOUNTS["other_tenant_staff"],
+    "admin of another tenant": OTHER_TENANT_ADMIN,
+    "staff of another tenant who claims the clinic": SAME_CLINIC_OTHER_TENANT,
+    "doctor of another tenant who claims the profile": SAME_PROVIDER_OTHER_TENANT,
+}
+"""Everybody who has a role for appointments, and none for this one."""
+
+ENTITLED: Final = ("patient", "doctor", "staff", "tenant_admin")
+def _allowed(account: Account) -> frozenset[Permission]:
+    return Principal(
+        subject=account.id, tenant_id=account.tenant_id, roles=account.roles, session_id="ses_1"
+    ).permissions
+
+
+EVERYBODY: Final = {**{name: ACCOUNTS[name] for name in (*ENTITLED, "admin")}, **STRANGERS}
+
+
+class Scene(NamedTuple):
+    """One tenant's appointments, and how to send every operation at them."""
+
+    api: Api
+    held: Appointment
+    confirmed: Appointment
+
+    def body(self, operation: Operation, appointment: Appointment) -> Json | None:
+        """A body that the rightful caller could send."""
+        if not operation.has_body:
+            return None
+        secret = self.api.settings.razorpay_key_secret.get_secret_value().encode()
+        bodies: dict[str, Json] = {
+            "place": {
+                "provider_id": ANANYA_RAO.provider.id,
+                "service_id": ANANYA_RAO.provider.services[0].id,
+                "start": "2031-01-06T04:30:00Z",
+            },
+            "cancel": {"reason": "made up"},
+            "refund": {"amount": {"amount": 100, "currency": "INR"}, "reason": "made up"},
+            "report_payment": {
+                "razorpay_payment_id": "pay_1",
+                "razorpay_order_id": appointment.order_id,
+                "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
+            },
+            "encode": {"payloads": []},
+            "decode": {"payloads": []},
+        }
+        assert operation.id in bodies, f"give {operation.id} an example body"
+        return bodies[operation.id]
+
+    async def send(
+        self, operation: Operation, account: Account | None, appointment: Appointment, appointment_id: str | None = None
+    ) -> httpx.Response:
+        """One request, valid but for who sends it."""
+        path = operation.path.format(
+            appointment_id=appointment_id or appointment.id,
+            workflow_id=f"booking:{appointment.id}",
+            provider_id=appointment.provider_id,
+            slug="arogya-indiranagar",
+        )
+        async with self.api.client(account, **{"Idempotency-Key": secrets.token_urlsafe(12)}) as client:
+            return await client.request(operation.method, path, json=self.body(operation, appointment))
+
+
+@pytest.fixture(scope="module")
+async def scene(api: Api, stores: Repositories) -> AsyncIterator[Scene]:
+    """An appointment that waits for its payment and one that is paid, with words that nobody else may read."""
+    patient = ACCOUNTS["patient"].id
+    start = datetime(2031, 1, 7, 4, 30, tzinfo=UTC)
+    details = PatientDetails(name=CANARY, date_of_birth=datetime(2001, 1, 1, tzinfo=UTC).date(), relation="son")
+    intake = Intake(patient=details, reason=CANARY)
+    held = await hold(stores, a_booking(ANANYA_RAO, patient, start), "order_held", intake)
+    paid = await hold(stores, a_booking(ANANYA_RAO, patient, start + timedelta(hours=1)), "order_paid", intake)
+    yield Scene(api, held, await confirm(stores, paid, "pay_paid"))
+
+
+@pytest.fixture(scope="module")
+def database(servers: Addresses, api: Api) -> Iterator[Any]:
+    """The application's database as its owner sees it."""
+    with MongoClient[Json](servers.owner_mongodb_url(api.settings.database)) as client:
+        yield client[api.settings.database]
+
+
+def _dump(database: Any) -> dict[str, list[str]]:
+    names = sorted(set(database.list_collection_names()) - {"audit"})
+    return {name: sorted(json_util.dumps(one, sort_keys=True) for one in database[name].find()) for name in names}
+
+
+@contextmanager
+def _nothing_changes(database: Any) -> Iterator[None]:
+    before = _dump(database)
+    assert before["appointments"]
+    assert before["slots"]
+    yield
+    assert _dump(database) == before
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[one.id for one in OPERATIONS])
+async def test_the_anonymous_get_nothing_that_is_not_public(scene: Scene, database: Any, operation: Operation) -> None:
+    with _nothing_changes(database):
+        answer = await scene.send(operation, None, scene.held)
+    if operation.secured:
+        assert answer.status_code == 401
+        assert answer.json()["code"] == Code.TOKEN_MISSING
+        assert answer.headers["www-authenticate"] == "Bearer"
+    else:
+        assert answer.status_code not in {401, 403}
+
+
+@pytest.mark.parametrize("operation", SECURED, ids=[one.id for one in SECURED])
+async def test_a_made_up_token_gets_nothing(scene: Scene, database: Any, operation: Operation) -> None:
+    with _nothing_changes(database):
+        async with scene.api.client(None, Authorization="Bearer made.up.token") as client:
+            path = operation.path.format(appointment_id=scene.held.id, workflow_id="x", provider_id="x", slug="x")
+            answer = await client.request(operation.method, path, json=scene.body(operation, scene.held))
+    assert (answer.status_code, answer.json()["code"]) == (401, Code.TOKEN_INVALID)
+
+
+@pytest.mark.parametrize("operation", SECURED, ids=[one.id for one in SECURED])
+async def test_the_wrong_role_is_refused_and_noted(scene: Scene, database: Any, operation: Operation) -> None:
+    permission = PERMISSION_OF.get(operation.id, Permission.CODEC_USE)
+    refused = {name: one for name, one in EVERYBODY.items() if permission not in _allowed(one)}
+    assert refused, "a permission that everybody has guards nothing"
+    with _nothing_changes(database):
+        for name, account in refused.items():
+            noted = database["audit"].count_documents({"action": AuditAction.REFUSED, "actor": account.id})
+            answer = await scene.send(operation, account, scene.held)
+            assert (answer.status_code, answer.json()["code"]) == (403, Code.FORBIDDEN), name
+            entry = database["audit"].find_one({"action": AuditAction.REFUSED, "actor": account.id}, sort=[("at", -1)])
+            assert database["audit"].count_documents({"action": AuditAction.REFUSED, "actor": account.id}) == noted + 1
+            assert entry["target"] == permission
+            assert entry["tenant_id"] == account.tenant_id
+
+
+@pytest.mark.parametrize("state", ["held", "confirmed"])
+@pytest.mark.parametrize("operation", OF_APPOINTMENTS, ids=[one.id for one in OF_APPOINTMENTS])
+async def test_somebody_else_s_appointment_is_not_found(
+    scene: Scene, database: Any, operation: Operation, state: str
+) -> None:
+    appointment = scene.held if state == "held" else scene.confirmed
+    permission = PERMISSION_OF[operation.id]
+    strangers = {name: one for name, one in STRANGERS.items() if permission in _allowed(one)}
+    assert strangers
+    before = database["audit"].count_documents({})
+    with _nothing_changes(database):
+        for name, account in strangers.items():
+            answer = await scene.send(operation, account, appointment)
+            assert (answer.status_code, answer.json()["code"]) == (404, Code.NOT_FOUND), name
+            assert CANARY not in answer.text
+            assert appointment.order_id is not None
+            assert appointment.order_id not in answer.text
+    assert database["audit"].count_documents({}) == before, "nothing was read, so nothing is noted"
+
+
+@pytest.mark.parametrize("operation", OF_APPOINTMENTS, ids=[one.id for one in OF_APPOINTMENTS])
+async def test_an_appointment_that_is_none_is_answered_just_like_somebody_else_s(
+    scene: Scene, database: Any, operation: Operation
+) -> None:
+    names = [one for one in ENTITLED if PERMISSION_OF[operation.id] in _allowed(ACCOUNTS[one])]
+    ids = ["apt_" + "a" * 26, "apt_short", "x", "%00", "$ne", scene.held.id.upper(), f"{scene.held.id}%0A"]
+    with _nothing_changes(database):
+        for appointment_id in ids:
+            answer = await scene.send(operation, ACCOUNTS[names[0]], scene.held, appointment_id)
+            assert (answer.status_code, answer.json()["code"]) == (404, Code.NOT_FOUND), appointment_id
+
+
+@pytest.mark.parametrize("name", ENTITLED)
+@pytest.mark.parametrize("operation", READS, ids=[one.id for one in READS])
+async def test_whoever_may_see_it_does_and_looks_of_others_are_noted(
+    scene: Scene, database: Any, operation: Operation, name: str
+) -> None:
+    account = ACCOUNTS[name]
+    looks = {"action": AuditAction.RECORD_READ, "actor": account.id, "target": scene.confirmed.id}
+    before = database["audit"].count_documents(looks)
+    answer = await scene.send(operation, account, scene.confirmed)
+    assert answer.status_code == 200, answer.text
+    noted = database["audit"].count_documents(looks) - before
+    assert noted == (0 if name == "patient" else 1)
+    if noted:
+        entry = database["audit"].find_one(looks, sort=[("at", -1)])
+        assert entry["subject_id"] == ACCOUNTS["patient"].id
+        assert entry["tenant_id"] == TENANT.id
+        assert entry["origin"] == "127.0.0.1"
+        assert CANARY not in str(entry)
+
+
+@pytest.mark.parametrize(("name", "count"), [*((name, 2) for name in ENTITLED), *((name, 0) for name in STRANGERS)])
+async def test_a_list_holds_what_its_reader_may_see_and_nothing_else(scene: Scene, name: str, count: int) -> None:
+    async with scene.api.client(EVERYBODY[name]) as client:
+        page = (await client.get("/v1/appointments")).json()
+        filtered = (await client.get("/v1/appointments", params={"patient_id": ACCOUNTS["patient"].id})).json()
+        by_provider = (await client.get("/v1/appointments", params={"provider_id": ANANYA_RAO.provider.id})).json()
+    for listed in (page, filtered, by_provider):
+        assert len(listed["items"]) == count
+        assert {one["id"] for one in listed["items"]} <= {scene.held.id, scene.confirmed.id}
+        assert listed["next_cursor"] is None
+
+
+async def test_the_platform_s_admin_reads_no_patient_s_record(scene: Scene) -> None:
+    async with scene.api.client("admin") as client:
+        assert (await client.get("/v1/appointments")).status_code == 403
+        assert (await client.get(f"/v1/appointments/{scene.held.id}")).status_code == 403
+
+
+def test_every_secured_operation_was_sent() -> None:
+    assert {one.id for one in OF_APPOINTMENTS} <= PERMISSION_OF.keys()
+    assert len(OF_APPOINTMENTS) >= 8
+    assert len(OPERATIONS) >= 20

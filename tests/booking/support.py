@@ -1,0 +1,192 @@
+"""What the booking tests share: patients that nobody else knows, and what must not have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httpx
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from adapters.connections import connect_temporal
+from cli.accounts import patient
+from models.identity import Account
+from models.ids import appointment_id, booking_workflow_id
+from tests.clinics import SWIFT_TENANT, Offer
+from tests.stack import Json, Stack, eventually
+from workflows.gateway import PLACE_ROUTE
+
+_NUMBERS = itertools.count(10_000)
+_IDLE = frozenset({"relay_leases", "audit"})
+"""What changes while nobody asks for anything: the relay's lease, and the audit, which it writes after the fact."""
+
+QUIET_SECONDS = 20.0
+
+
+def somebody() -> Account:
+    """A patient whom no other test knows."""
+    return patient(next(_NUMBERS))
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> Json:
+    """The problem that an answer must be."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body: Json = answer.json()
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"] == f"urn:visitnow:request:{answer.headers['x-request-id']}"
+    return body
+
+
+def ok(answer: httpx.Response, status: int = HTTPStatus.OK) -> Json:
+    """The body of an answer that must have that status."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
+    body: Json = answer.json()
+    return body
+
+
+async def a_start(stack: Stack, offer: Offer, *, days: tuple[int, int] = (3, 12)) -> str:
+    """The first free start."""
+    return (await stack.free_starts(offer.provider_id, offer.service_id, days=days))[0]
+
+
+async def ask(stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str, **more: object) -> httpx.Response:
+    """Try to book; `key` is the Idempotency-Key, everything else goes into the body."""
+    key = more.pop("key", None)
+    return await stack.place(
+        who, offer.provider_id, offer.service_id, start, key=None if key is None else str(key), **more
+    )
+
+
+async def book(
+    stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str | None = None, **more: object
+) -> Json:
+    """Book, and wait until there is something to pay where there ever will be."""
+    placed = ok(await ask(stack, who, offer, start or await a_start(stack, offer), **more), HTTPStatus.CREATED)
+    if placed["state"] != "held":
+        return placed
+    return await eventually(
+        lambda: look(who, placed["id"]), lambda seen: seen["payment"] is None or seen["payment"]["status"] == "ready"
+    )
+
+
+async def book_paid(
+    stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str | None = None, outcome: str = "authorized"
+) -> Json:
+    """Book, pay, and wait for the confirmation."""
+    held = await book(stack, who, offer, start)
+    await stack.pay(held["payment"]["order_id"], outcome)
+    return await until(who, held["id"], state="confirmed")
+
+
+async def look(who: httpx.AsyncClient, appointment: str) -> Json:
+    """The appointment as it stands."""
+    return ok(await who.get(f"/v1/appointments/{appointment}"))
+
+
+async def until(who: httpx.AsyncClient, appointment: str, **wanted: str) -> Json:
+    """The appointment once its fields have these values."""
+    return await eventually(
+        lambda: look(who, appointment), lambda seen: all(seen[name] == value for name, value in wanted.items())
+    )
+
+
+async def until_refunded(who: httpx.AsyncClient, appointment: str, *states: str) -> Json:
+    """The appointment once its refunds have these states."""
+    return await eventually(
+        lambda: look(who, appointment), lambda seen: [one["state"] for one in seen["refunds"]] == list(states)
+    )
+
+
+async def cancel(who: httpx.AsyncClient, appointment: str, reason: str = "not needed any more") -> httpx.Response:
+    """Try to cancel."""
+    return await who.post(f"/v1/appointments/{appointment}/cancel", json={"reason": reason})
+
+
+async def temporal(stack: Stack) -> Client:
+    """A client of the stack's namespace."""
+    return await connect_temporal(stack.settings)
+
+
+def id_of(stack: Stack, who: Account, key: str) -> str:
+    """The id of the appointment that this patient's key stands for."""
+    return appointment_id(stack.settings.id_secret, who.tenant_id, who.id, PLACE_ROUTE, key)
+
+
+async def workflow_status(client: Client, appointment: str) -> WorkflowExecutionStatus | None:
+    """How far the booking's workflow is; None where there never was one."""
+    try:
+        return (await client.get_workflow_handle(booking_workflow_id(appointment)).describe()).status
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything in the database and every workflow, at one moment."""
+
+    documents: dict[str, list[Json]]
+    workflows: frozenset[tuple[str, str, str]]
+
+
+async def _dump(stack: Stack, client: Client) -> World:
+    documents = {
+        name: list(stack.db[name].find(sort=[("_id", 1)]))
+        for name in sorted(stack.db.list_collection_names())
+        if name not in _IDLE
+    }
+    found = [(one.id, one.run_id, str(one.status)) async for one in client.list_workflows()]
+    return World(documents, frozenset(found))
+
+
+def _has_plans(stack: Stack) -> bool:
+    """Whether something is about to happen by itself: a hold that expires soon, or a refund under way."""
+    soon = {"state": "held", "tenant_id": SWIFT_TENANT.id}
+    return bool(stack.db.appointments.count_documents(soon) or stack.db.refunds.count_documents({"is_open": True}))
+
+
+async def world(stack: Stack, client: Client) -> World:
+    """The world once nothing moves any more."""
+    give_up = time.monotonic() + QUIET_SECONDS
+    while _has_plans(stack):
+        assert time.monotonic() < give_up, "an earlier test has left something unfinished"
+        await asyncio.sleep(0.1)
+    before = await _dump(stack, client)
+    while True:
+        await asyncio.sleep(0.15)
+        after = await _dump(stack, client)
+        if after == before:
+            return after
+        assert time.monotonic() < give_up, "the stack does not come to rest"
+        before = after
+
+
+@asynccontextmanager
+async def nothing_changes(stack: Stack) -> AsyncIterator[None]:
+    """Whatever is asked within, database and workflows are afterwards as they were."""
+    client = await temporal(stack)
+    before = await world(stack, client)
+    yield
+    after = await world(stack, client)
+    changed = [name for name in after.documents if after.documents[name] != before.documents.get(name)]
+    assert changed == [], [(before.documents.get(name), after.documents[name]) for name in changed]
+    assert after.workflows == before.workflows
+
+
+def claims_of(stack: Stack, appointment: str) -> int:
+    """How many claims or seats an appointment has."""
+    return stack.db.slots.count_documents({"$or": [{"_id": appointment}, {"seats.owner": appointment}]})
+
+
+def statuses(answers: Sequence[httpx.Response]) -> list[int]:
+    """The statuses in order."""
+    return sorted(answer.status_code for answer in answers)
