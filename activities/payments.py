@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.booking import FINAL_STATES, RefundEntry
-from models.errors import GatewayError
+from models.errors import GatewayError, UnavailableError, not_found
 from models.identity import System, Tenant
 from models.money import Money
 from models.payments import (
@@ -162,22 +162,39 @@ class PaymentActivities:
         return fact.status is GatewayPaymentStatus.CAPTURED
 
     @activity.defn(name="payments.open_refund")
-    async def open_refund(self, step: OpenRefund) -> bool:
-        """Reserve the amount on the appointment and write the refund; False where it is more than was captured."""
+    async def open_refund(self, step: OpenRefund) -> int:
+        """Reserve the amount on the appointment and write the refund; the paise that were promised.
+
+        Never more than earlier refunds have left, and 0 where they have left nothing.
+        """
+        scope = Tenant(step.refund.tenant_id)
+        with typed_failures():
+            amount = await self._reserve(scope, step)
+            if amount:
+                refund = step.refund.model_copy(update={"amount": amount})
+                await self._payments.open_refund(scope, refund, None, step.at)
+        return amount
+
+    async def _reserve(self, scope: Tenant, step: OpenRefund) -> int:
         refund = step.refund
-        scope = Tenant(refund.tenant_id)
+        appointment = await self._appointments.find(scope, refund.appointment_id, open_sealed=False)
+        if appointment is None:
+            raise not_found()
+        earlier = next((entry.amount for entry in appointment.refunds if entry.id == refund.id), None)
+        amount = earlier or min(refund.amount, appointment.captured - appointment.refund_reserved)
+        if amount <= 0:
+            return 0
         entry = RefundEntry(
             id=refund.id,
-            amount=refund.amount,
+            amount=amount,
             state=RefundState.PENDING,
             reason=refund.reason,
             payment_id=refund.payment_id,
         )
-        with typed_failures():
-            if not await self._appointments.reserve_refund(scope, refund.appointment_id, entry, step.at):
-                return False
-            await self._payments.open_refund(scope, refund, None, step.at)
-        return True
+        if not await self._appointments.reserve_refund(scope, refund.appointment_id, entry, step.at):
+            # Another refund has come in between: look again.
+            raise UnavailableError("another refund of the same appointment is being promised")
+        return amount
 
     @activity.defn(name="payments.send_refund")
     async def send_refund(self, refund: RefundRecord) -> RefundFact:

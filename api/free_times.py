@@ -24,7 +24,7 @@ from models.providers import Offering, Service
 from models.wallclock import midnight
 
 FRESH_SECONDS: Final = 5.0
-_MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 64 * 1024 * 1024
 _ONE_DAY: Final = timedelta(days=1)
 
 
@@ -130,7 +130,7 @@ class FreeTimes:
 
     def _keep(self, practitioner: str, question: Question, answer: _Answer) -> None:
         self._bytes += len(answer.body)
-        if self._bytes > _MAX_BYTES:
+        if self._bytes > MAX_BYTES:
             self._answers.clear()
             self._by_practitioner.clear()
             self._bytes = len(answer.body)

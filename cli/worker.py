@@ -39,12 +39,15 @@ def worker(
     faults: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of armed fault points; development only.")
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="`host:port` at which Prometheus reads the workflow library's figures.")
+    ] = None,
 ) -> None:
     """Serve task queues until SIGINT or SIGTERM, with the settings of the environment."""
     with explained():
         settings = load_settings()
         logs.configure(settings.log_level)
-        asyncio.run(_serve(settings, families(queue, relay=relay), _faults(settings, faults)))
+        asyncio.run(_serve(settings, families(queue, relay=relay), _faults(settings, faults), metrics))
 
 
 def families(queue: Queue, *, relay: bool) -> list[Family]:
@@ -63,9 +66,9 @@ def _faults(settings: Settings, folder: Path | None) -> Faults | None:
     return Faults(folder)
 
 
-async def _serve(settings: Settings, chosen: list[Family], faults: Faults | None) -> None:
+async def _serve(settings: Settings, chosen: list[Family], faults: Faults | None, metrics: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run_worker(settings, chosen, faults, stop)
+    await run_worker(settings, chosen, faults, stop, metrics)

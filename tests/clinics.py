@@ -65,6 +65,9 @@ def _open(tenant: TenantRecord) -> Profile:
         (
             service("visit", "Consultation", 15, 600),
             service("long", "Long consultation", 30, 1000, buffers=(5, 10)),
+            service("prepared", "Small surgery", 15, 1500, buffers=(30, 0)).model_copy(
+                update={"slot_step_minutes": 15}
+            ),
             service("desk", "Consultation, paid at the clinic", 15, 600, payment=PaymentMode.AT_CLINIC),
             service("free", "Follow-up", 15, 0),
         ),

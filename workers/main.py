@@ -24,6 +24,7 @@ from adapters.razorpay import RazorpayGateway
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import RedisFeed
 from adapters.settings import Settings
+from adapters.temporal.client import metrics_runtime
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
 from workers.relay import Relay
@@ -53,10 +54,17 @@ class Family(StrEnum):
 
 
 async def run_worker(
-    settings: Settings, families: Sequence[Family], faults: Faults | None, stop: asyncio.Event
+    settings: Settings,
+    families: Sequence[Family],
+    faults: Faults | None,
+    stop: asyncio.Event,
+    metrics: str | None = None,
 ) -> None:
-    """Serve until `stop` is set, then let running steps end. Raises what ended a worker before its time."""
-    async with _everything(settings) as (client, stores, gateway, feed):
+    """Serve until `stop` is set, then let running steps end. Raises what ended a worker before its time.
+
+    `metrics` is the `host:port` where the workflow library's own figures are served to Prometheus.
+    """
+    async with _everything(settings, metrics) as (client, stores, gateway, feed):
         tasks = [
             asyncio.create_task(_serve(worker, stop), name=worker.task_queue)
             for worker in _workers(client, stores, gateway, families, faults)
@@ -75,7 +83,7 @@ Wired = tuple[Client, Repositories, RazorpayGateway, RedisFeed]
 
 
 @asynccontextmanager
-async def _everything(settings: Settings) -> AsyncIterator[Wired]:
+async def _everything(settings: Settings, metrics: str | None) -> AsyncIterator[Wired]:
     async with AsyncExitStack() as stack:
         redis = connect_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
@@ -86,7 +94,8 @@ async def _everything(settings: Settings) -> AsyncIterator[Wired]:
         stack.push_async_callback(stores.close)
         gateway = razorpay_gateway(settings)
         stack.callback(gateway.close)
-        yield await connect_temporal(settings), stores, gateway, feed
+        runtime = metrics_runtime(metrics) if metrics else None
+        yield await connect_temporal(settings, runtime=runtime), stores, gateway, feed
 
 
 class TimeWord:

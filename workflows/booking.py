@@ -303,8 +303,10 @@ class BookingWorkflow:
         if amount <= 0:
             return None
         refund = await give_back(self._parties, fact, amount, reason)
-        self._done.append(f"refund of {amount} paise started")
-        return RefundOutcome(id=refund.id, amount=amount, state=RefundState.PENDING)
+        if refund is None:
+            return None
+        self._done.append(f"refund of {refund.amount} paise started")
+        return RefundOutcome(id=refund.id, amount=refund.amount, state=RefundState.PENDING)
 
     # The visit
 

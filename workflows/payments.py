@@ -84,9 +84,12 @@ async def capture(parties: Parties, fact: PaymentFact, *, stray: bool = False) -
     return await local_first(PaymentActivities.capture, step, GATEWAY_WRITE, "capture the payment")
 
 
-async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundRecord:
-    """Promise `amount` paise back and start the refund's own workflow, once per payment and reason."""
-    refund = RefundRecord(
+async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundRecord | None:
+    """Promise up to `amount` paise back and start the refund's own workflow, once per payment and reason.
+
+    Earlier refunds of the same money count; None where they have left nothing.
+    """
+    wanted = RefundRecord(
         id=keyless_refund_id(parties.appointment_id, f"{fact.payment_id}:{reason}"),
         tenant_id=parties.tenant_id,
         appointment_id=parties.appointment_id,
@@ -95,11 +98,11 @@ async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: Re
         amount=amount,
         reason=reason,
     )
-    step = OpenRefund(refund=refund, at=workflow.now())
-    if not await local_first(PaymentActivities.open_refund, step, STORE, "promise the refund"):
-        attributes.call_a_human()
-        workflow.logger.error("a refund would exceed what was captured")
-        return refund
+    step = OpenRefund(refund=wanted, at=workflow.now())
+    promised = await local_first(PaymentActivities.open_refund, step, STORE, "promise the refund")
+    if not promised:
+        return None
+    refund = wanted.model_copy(update={"amount": promised})
     try:
         child = await workflow.start_child_workflow(
             RefundWorkflow.run,
@@ -115,7 +118,7 @@ async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: Re
                     SearchAttributePair(attributes.SUBJECT_REF, refund.subject_id),
                 ]
             ),
-            static_summary=f"refund of {amount} paise",
+            static_summary=f"refund of {promised} paise",
         )
     except WorkflowAlreadyStartedError:
         workflow.logger.info("this refund is already on its way")

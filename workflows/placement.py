@@ -13,6 +13,7 @@ from models.errors import Code, VisitNowError, not_found
 from models.identity import Principal, Public
 from models.ports import Claims, Directory
 from models.providers import Offering, Service
+from models.wallclock import midnight
 
 OFFERING_SECONDS = 2.0
 """How old a published profile may be when somebody books; the claim itself is never decided on a cached value."""
@@ -20,6 +21,7 @@ OFFERING_SECONDS = 2.0
 ALTERNATIVES_SECONDS = 1.0
 ALTERNATIVES_DAYS = 14
 ALTERNATIVES = 3
+_ONE_DAY = timedelta(days=1)
 
 _PROBLEMS = {
     SlotProblem.INVALID: Code.SLOT_INVALID,
@@ -100,16 +102,18 @@ class Placements:
         if service is None:
             return []
         zone = ZoneInfo(command.timezone)
-        until = command.start + timedelta(days=ALTERNATIVES_DAYS)
-        busy = await self._claims.busy(Public(), command.practitioner_id, command.start, until)
+        first = command.start.astimezone(zone).date()
+        last = first + timedelta(days=ALTERNATIVES_DAYS)
+        # A day more on each side: claims of overnight sessions and of buffers reach over midnight.
+        begin, end = midnight(first, zone) - _ONE_DAY, midnight(last, zone) + 2 * _ONE_DAY
         free = slots(
             offering.availability,
             service.timing,
             zone,
-            command.start.astimezone(zone).date(),
-            until.astimezone(zone).date(),
+            first,
+            last,
             now=datetime.now(UTC),
-            busy=busy,
+            busy=await self._claims.busy(Public(), command.practitioner_id, begin, end),
             min_notice_minutes=offering.min_notice_minutes,
             horizon_days=offering.horizon_days,
         )

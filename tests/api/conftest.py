@@ -113,7 +113,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     task = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(30):
-            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            while not server.started:
                 if task.done():
                     task.result()
                     pytest.fail("the application did not start")

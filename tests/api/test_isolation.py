@@ -6,7 +6,7 @@ The operations are read from the document, so a new route is covered by itself; 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -14,8 +14,10 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 from bson import json_util
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
@@ -65,7 +67,7 @@ def _permissions() -> Iterator[tuple[str, Permission]]:
                         yield route.name, inner.call.permission
 
 
-def _tree(dependant: Any) -> Iterator[Any]:
+def _tree(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for inner in dependant.dependencies:
         yield from _tree(inner)
@@ -99,6 +101,8 @@ STRANGERS: Final[dict[str, Account]] = {
 """Everybody who has a role for appointments, and none for this one."""
 
 ENTITLED: Final = ("patient", "doctor", "staff", "tenant_admin")
+
+
 def _allowed(account: Account) -> frozenset[Permission]:
     return Principal(
         subject=account.id, tenant_id=account.tenant_id, roles=account.roles, session_id="ses_1"
@@ -154,7 +158,7 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def scene(api: Api, stores: Repositories) -> AsyncIterator[Scene]:
+async def scene(api: Api, stores: Repositories) -> Scene:
     """An appointment that waits for its payment and one that is paid, with words that nobody else may read."""
     patient = ACCOUNTS["patient"].id
     start = datetime(2031, 1, 7, 4, 30, tzinfo=UTC)
@@ -162,23 +166,23 @@ async def scene(api: Api, stores: Repositories) -> AsyncIterator[Scene]:
     intake = Intake(patient=details, reason=CANARY)
     held = await hold(stores, a_booking(ANANYA_RAO, patient, start), "order_held", intake)
     paid = await hold(stores, a_booking(ANANYA_RAO, patient, start + timedelta(hours=1)), "order_paid", intake)
-    yield Scene(api, held, await confirm(stores, paid, "pay_paid"))
+    return Scene(api, held, await confirm(stores, paid, "pay_paid"))
 
 
 @pytest.fixture(scope="module")
-def database(servers: Addresses, api: Api) -> Iterator[Any]:
+def database(servers: Addresses, api: Api) -> Iterator[Database[Json]]:
     """The application's database as its owner sees it."""
     with MongoClient[Json](servers.owner_mongodb_url(api.settings.database)) as client:
         yield client[api.settings.database]
 
 
-def _dump(database: Any) -> dict[str, list[str]]:
+def _dump(database: Database[Json]) -> dict[str, list[str]]:
     names = sorted(set(database.list_collection_names()) - {"audit"})
     return {name: sorted(json_util.dumps(one, sort_keys=True) for one in database[name].find()) for name in names}
 
 
 @contextmanager
-def _nothing_changes(database: Any) -> Iterator[None]:
+def _nothing_changes(database: Database[Json]) -> Iterator[None]:
     before = _dump(database)
     assert before["appointments"]
     assert before["slots"]
@@ -187,7 +191,9 @@ def _nothing_changes(database: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[one.id for one in OPERATIONS])
-async def test_the_anonymous_get_nothing_that_is_not_public(scene: Scene, database: Any, operation: Operation) -> None:
+async def test_the_anonymous_get_nothing_that_is_not_public(
+    scene: Scene, database: Database[Json], operation: Operation
+) -> None:
     with _nothing_changes(database):
         answer = await scene.send(operation, None, scene.held)
     if operation.secured:
@@ -199,7 +205,7 @@ async def test_the_anonymous_get_nothing_that_is_not_public(scene: Scene, databa
 
 
 @pytest.mark.parametrize("operation", SECURED, ids=[one.id for one in SECURED])
-async def test_a_made_up_token_gets_nothing(scene: Scene, database: Any, operation: Operation) -> None:
+async def test_a_made_up_token_gets_nothing(scene: Scene, database: Database[Json], operation: Operation) -> None:
     with _nothing_changes(database):
         async with scene.api.client(None, Authorization="Bearer made.up.token") as client:
             path = operation.path.format(appointment_id=scene.held.id, workflow_id="x", provider_id="x", slug="x")
@@ -208,7 +214,9 @@ async def test_a_made_up_token_gets_nothing(scene: Scene, database: Any, operati
 
 
 @pytest.mark.parametrize("operation", SECURED, ids=[one.id for one in SECURED])
-async def test_the_wrong_role_is_refused_and_noted(scene: Scene, database: Any, operation: Operation) -> None:
+async def test_the_wrong_role_is_refused_and_noted(
+    scene: Scene, database: Database[Json], operation: Operation
+) -> None:
     permission = PERMISSION_OF.get(operation.id, Permission.CODEC_USE)
     refused = {name: one for name, one in EVERYBODY.items() if permission not in _allowed(one)}
     assert refused, "a permission that everybody has guards nothing"
@@ -219,6 +227,7 @@ async def test_the_wrong_role_is_refused_and_noted(scene: Scene, database: Any, 
             assert (answer.status_code, answer.json()["code"]) == (403, Code.FORBIDDEN), name
             entry = database["audit"].find_one({"action": AuditAction.REFUSED, "actor": account.id}, sort=[("at", -1)])
             assert database["audit"].count_documents({"action": AuditAction.REFUSED, "actor": account.id}) == noted + 1
+            assert entry is not None
             assert entry["target"] == permission
             assert entry["tenant_id"] == account.tenant_id
 
@@ -226,7 +235,7 @@ async def test_the_wrong_role_is_refused_and_noted(scene: Scene, database: Any, 
 @pytest.mark.parametrize("state", ["held", "confirmed"])
 @pytest.mark.parametrize("operation", OF_APPOINTMENTS, ids=[one.id for one in OF_APPOINTMENTS])
 async def test_somebody_else_s_appointment_is_not_found(
-    scene: Scene, database: Any, operation: Operation, state: str
+    scene: Scene, database: Database[Json], operation: Operation, state: str
 ) -> None:
     appointment = scene.held if state == "held" else scene.confirmed
     permission = PERMISSION_OF[operation.id]
@@ -245,7 +254,7 @@ async def test_somebody_else_s_appointment_is_not_found(
 
 @pytest.mark.parametrize("operation", OF_APPOINTMENTS, ids=[one.id for one in OF_APPOINTMENTS])
 async def test_an_appointment_that_is_none_is_answered_just_like_somebody_else_s(
-    scene: Scene, database: Any, operation: Operation
+    scene: Scene, database: Database[Json], operation: Operation
 ) -> None:
     names = [one for one in ENTITLED if PERMISSION_OF[operation.id] in _allowed(ACCOUNTS[one])]
     ids = ["apt_" + "a" * 26, "apt_short", "x", "%00", "$ne", scene.held.id.upper(), f"{scene.held.id}%0A"]
@@ -258,7 +267,7 @@ async def test_an_appointment_that_is_none_is_answered_just_like_somebody_else_s
 @pytest.mark.parametrize("name", ENTITLED)
 @pytest.mark.parametrize("operation", READS, ids=[one.id for one in READS])
 async def test_whoever_may_see_it_does_and_looks_of_others_are_noted(
-    scene: Scene, database: Any, operation: Operation, name: str
+    scene: Scene, database: Database[Json], operation: Operation, name: str
 ) -> None:
     account = ACCOUNTS[name]
     looks = {"action": AuditAction.RECORD_READ, "actor": account.id, "target": scene.confirmed.id}
@@ -269,6 +278,7 @@ async def test_whoever_may_see_it_does_and_looks_of_others_are_noted(
     assert noted == (0 if name == "patient" else 1)
     if noted:
         entry = database["audit"].find_one(looks, sort=[("at", -1)])
+        assert entry is not None
         assert entry["subject_id"] == ACCOUNTS["patient"].id
         assert entry["tenant_id"] == TENANT.id
         assert entry["origin"] == "127.0.0.1"

@@ -65,9 +65,7 @@ async def ask(stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str, **
     )
 
 
-async def book(
-    stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str | None = None, **more: object
-) -> Json:
+async def book(stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str | None = None, **more: object) -> Json:
     """Book, and wait until there is something to pay where there ever will be."""
     placed = ok(await ask(stack, who, offer, start or await a_start(stack, offer), **more), HTTPStatus.CREATED)
     if placed["state"] != "held":

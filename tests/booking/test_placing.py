@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -51,7 +52,7 @@ async def post(who: httpx.AsyncClient, body: object, key: str = "a key of this t
     return await who.post("/v1/appointments", json=body, headers={"Idempotency-Key": key})
 
 
-async def codes(who: httpx.AsyncClient, bodies: dict[str, object]) -> dict[str, tuple[int, str]]:
+async def codes(who: httpx.AsyncClient, bodies: Mapping[str, object]) -> dict[str, tuple[int, str]]:
     """What each body is answered, by the body's name; each has its number for a key."""
     found = {}
     for number, (name, body) in enumerate(bodies.items()):
@@ -121,18 +122,18 @@ async def test_who_loses_is_told_what_is_free(shared_stack: Stack, client: Clien
     assert await workflow_status(client, id_of(shared_stack, loser, "the loser's")) is None
 
 
-async def test_alternatives_leave_out_what_a_longer_visit_touches(shared_stack: Stack) -> None:
-    """The long consultation's buffers lie over its neighbours: what is offered instead must be free of all of them."""
-    long = offer("steady", "long")
+async def test_alternatives_leave_room_for_their_buffers(shared_stack: Stack) -> None:
+    """Preparing takes longer than the step between two visits: what ended before the wanted start is in the way too."""
+    prepared = offer("steady", "prepared")
     async with shared_stack.client(somebody()) as first, shared_stack.client(somebody()) as second:
-        start = datetime.fromisoformat(await a_start(shared_stack, long, days=(14, 15)))
-        before = await ask(shared_stack, first, VISIT, at(start - timedelta(minutes=20)))
-        assert before.json().get("code") in {None, "slot_invalid"}
-        await book(shared_stack, first, long, at(start))
-        refused = await ask(shared_stack, second, VISIT, at(start.replace(minute=start.minute // 15 * 15)))
+        wanted = (await shared_stack.free_starts(prepared.provider_id, prepared.service_id, days=(14, 15)))[4]
+        just_before = datetime.fromisoformat(wanted) - timedelta(minutes=15)
+        await book(shared_stack, first, VISIT, at(just_before))
+        refused = await ask(shared_stack, second, prepared, wanted)
         alternatives = problem(refused, 409, "slot_taken")["alternatives"]
-        answers = [await ask(shared_stack, second, VISIT, one) for one in alternatives]
-    assert statuses(answers) == [201, 201, 201]
+        free = await shared_stack.free_starts(prepared.provider_id, prepared.service_id, days=(14, 15))
+        assert alternatives == [one for one in free if one > wanted][:3]
+        assert ok(await ask(shared_stack, second, prepared, alternatives[0]), 201)["start"] == alternatives[0]
 
 
 # Requests that make no sense
@@ -148,7 +149,7 @@ async def test_fields_that_are_unknown_missing_or_of_another_kind(shared_stack: 
         bodies[f"{name} is {value!r}"] = good | {name: value}
     bodies |= {f"{name} is null": good | {name: None} for name in good}
     bodies |= {f"the start is {text!r}": good | {"start": text} for text in _NO_INSTANTS}
-    bodies |= {f"the id is {text!r}": good | {"provider_id": text} for text in ("", "a b", "a" * 101, "प्र", "$gt", "a\n")}
+    bodies |= {f"the id is {text!r}": good | {"provider_id": text} for text in _NO_IDS}
     for name, value in product(person, (None, 7, True, [], {}, "", "a\x00b", "x" * 200)):
         bodies[f"the patient's {name} is {value!r}"[:100]] = good | {"patient": person | {name: value}}
     bodies |= {
@@ -168,6 +169,7 @@ async def test_fields_that_are_unknown_missing_or_of_another_kind(shared_stack: 
 
 
 _FOREIGN_FIELDS = ("tenant_id", "subject_id", "state", "payment_state", "fee", "price", "policy", "id", "_id", "$set")
+_NO_IDS = ("", "a b", "a" * 101, "प्र", "$gt", "a\n")
 _NO_INSTANTS = (
     "", "soon", "2030-01-01", "2030-01-01T09:00:00", "2030-01-01 09:00:00Z", "1893488400", "2030-13-01T09:00:00Z",
     "2030-02-30T09:00:00Z", "2030-01-01T25:00:00Z", "2030-01-01T09:00:00+99:00", "0001-01-01T00:00:00+14:00",
@@ -199,9 +201,12 @@ async def test_no_value_of_a_body_is_repeated_in_its_refusal(shared_stack: Stack
 
 async def test_what_is_no_json(shared_stack: Stack) -> None:
     kinds = {
-        b"": (422, "invalid"), b"{": (400, "malformed"), b"\xff\xfe": (400, "malformed"), b"{'a': 1}": (400, "malformed"),
+        b"": (422, "invalid"),
+        b"{": (400, "malformed"),
+        b"\xff\xfe": (400, "malformed"),
+        b"{'a': 1}": (400, "malformed"),
         b'{"a": NaN': (400, "malformed"),
-    }  # fmt: skip
+    }
     async with shared_stack.client(somebody()) as who, nothing_changes(shared_stack):
         for content, expected in kinds.items():
             answer = await who.post(
