@@ -61,9 +61,15 @@ class FreeTimes:
     """Lists of free times as JSON."""
 
     def __init__(
-        self, directory: Directory, claims: Claims, subscription: Subscription, count: Callable[[str], None]
+        self,
+        directory: Directory,
+        claims: Claims,
+        subscription: Subscription,
+        count: Callable[[str], None],
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """`count` is told where each answer came from: `cache` or `computed`."""
+        self._max_bytes = max_bytes
         self._directory = directory
         self._claims = claims
         self._subscription = subscription
@@ -130,7 +136,7 @@ class FreeTimes:
 
     def _keep(self, practitioner: str, question: Question, answer: _Answer) -> None:
         self._bytes += len(answer.body)
-        if self._bytes > MAX_BYTES:
+        if self._bytes > self._max_bytes:
             self._answers.clear()
             self._by_practitioner.clear()
             self._bytes = len(answer.body)

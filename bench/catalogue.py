@@ -32,6 +32,11 @@ from models.providers import Clinic, Location, TenantRecord
 VISIT_MINUTES: Final = 15
 ROUND_THE_CLOCK_DOCTORS: Final = 8
 PATIENTS: Final = 1000
+"""As many as race for one time."""
+
+REGULARS: Final = 200
+"""Those who book everything else: each soon has booked before, as most patients have."""
+
 TOKEN_LIFETIME: Final = timedelta(hours=2)
 BOOKED_PER_DOCTOR: Final = 60
 LEAD_DAYS: Final = 2

@@ -14,7 +14,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 
 from adapters.settings import Settings
-from bench.catalogue import ALWAYS_OPEN, PATIENTS, Time, times, tokens
+from bench.catalogue import ALWAYS_OPEN, PATIENTS, REGULARS, Time, times, tokens
 from bench.http import Answer, Pool, pool, prepared
 from models.booking import AppointmentState
 
@@ -67,7 +67,7 @@ class Product:
         self._confirmations = confirmations
         self._times: Iterator[Time] = times(ALWAYS_OPEN)
         self.tokens = tokens(settings, PATIENTS)
-        self._patients: Iterator[str] = cycle(self.tokens)
+        self._patients: Iterator[str] = cycle(self.tokens[:REGULARS])
 
     async def place(self) -> Placed:
         """Hold a time. Raises `BenchError`."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import sys
+import traceback
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -53,7 +54,17 @@ async def is_polled(queue: str) -> bool:
     )
 
 
+def main() -> None:
+    """Check, and end at once: the SDK's threads may abort an interpreter that takes its time to end."""
+    healthy = False
+    try:
+        healthy = asyncio.run(is_polled(sys.argv[1]))
+    except Exception:  # noqa: BLE001  whatever went wrong, the answer is "not healthy" and the log says why
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(0 if healthy else 1)
+
+
 if __name__ == "__main__":
-    healthy = asyncio.run(is_polled(sys.argv[1]))
-    # At once: the SDK's threads may abort an interpreter that takes its time to end.
-    os._exit(0 if healthy else 1)
+    main()

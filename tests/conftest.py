@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers", "tests.stack"]
+pytest_plugins = ["tests.servers", "tests.stack", "tests.booking.town"]
 
 # No limit for one example: the time of a machine under load says nothing about the code.
 settings.register_profile("visitnow", deadline=None)

@@ -46,7 +46,7 @@ class Faults:
         if self._strike(Effect.KILL, moment, step):
             os.kill(os.getpid(), signal.SIGKILL)
         if struck := self._strike(Effect.WAIT, moment, step):
-            while self._is_there(struck):
+            while self._is_there(struck):  # noqa: ASYNC110  another process removes the file
                 await asyncio.sleep(LOOK_SECONDS)
 
     def _strike(self, effect: Effect, moment: Moment, step: str) -> Path | None:

@@ -61,11 +61,11 @@ class Visit:
         """The states that the patient was told, in order."""
         self._webhook = webhook
         self._key = secrets.token_urlsafe(16)
-        self._account = somebody()
+        self._client = stack.client(somebody())
 
     async def play(self) -> None:
         """The whole path."""
-        async with self.stack.client(self._account) as self._client:
+        async with self._client:
             await self.place()
             await self.path.play(self)
 
@@ -84,15 +84,19 @@ class Visit:
         return placed
 
     async def pay(self, outcome: str = "authorized") -> None:
-        """Pay at the checkout once there is something to pay; then close the tab."""
-        held = await self.until(lambda seen: seen["payment"] is None or seen["payment"]["status"] == "ready")
+        """Pay at the checkout, and close the tab: only the webhook tells."""
+        held = await self.payable()
         await self.stack.pay(held["payment"]["order_id"], outcome, webhook=self._webhook)
 
     async def pay_late(self, outcome: str) -> None:
         """Pay after the time was given up."""
-        held = await self.until(lambda seen: seen["payment"] is None or seen["payment"]["status"] == "ready")
+        held = await self.payable()
         await self.reaches("expired")
         await self.stack.pay(held["payment"]["order_id"], outcome, webhook=self._webhook)
+
+    async def payable(self) -> Json:
+        """Wait until there is something to pay."""
+        return await self.until(lambda seen: seen["payment"] is not None and seen["payment"]["status"] == "ready")
 
     async def cancel(self) -> None:
         """Cancel until it is cancelled: an answer may be lost after the deed."""
@@ -168,7 +172,7 @@ async def _late_captured(visit: Visit) -> None:
 
 
 async def _cancelled_held(visit: Visit) -> None:
-    await visit.until(lambda seen: seen["payment"] is not None and seen["payment"]["status"] == "ready")
+    await visit.payable()
     await visit.cancel()
 
 

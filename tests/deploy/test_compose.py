@@ -237,7 +237,7 @@ def test_every_command_of_ours_exists_with_these_options() -> None:
 
 
 def test_every_task_queue_is_served_and_no_other() -> None:
-    queues = {name: SERVICES[name]["command"][-1] for name in SERVICES if name.startswith("worker-")}
+    queues = {name: SERVICES[name]["command"][2] for name in SERVICES if name.startswith("worker-")}
     assert sorted(queues.values()) == sorted(value for name, value in vars(policies).items() if name.endswith("_QUEUE"))
     for name, queue in queues.items():
         assert SERVICES[name]["command"][:2] == ["worker", "--queue"]

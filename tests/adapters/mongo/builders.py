@@ -19,6 +19,7 @@ from models.booking import (
     ServiceSnapshot,
     WaitingFor,
 )
+from models.compliance import AuditAction, AuditEntry
 from models.money import Money
 from models.payments import Capture, PaymentState, RefundReason, RefundRecord, RefundState
 from models.policy import TenantPolicy
@@ -193,3 +194,17 @@ def a_provider(clinic: Clinic, **changes: object) -> Provider:
         "services": (Service(id="svc_1", name="Consultation", duration_minutes=30, fee=Money(amount=50_000)),),
     }
     return Provider.model_validate({**fields, **changes})
+
+
+def an_entry(**changes: object) -> AuditEntry:
+    fields: dict[str, object] = {
+        "id": new("aud"),
+        "tenant_id": "ten_a",
+        "at": DAY,
+        "actor": "usr_staff",
+        "actor_kind": "clinic",
+        "action": AuditAction.RECORD_READ,
+        "target": "apt_1",
+        "subject_id": "usr_patient",
+    }
+    return AuditEntry.model_validate({**fields, **changes})

@@ -30,12 +30,12 @@ from tests.adapters.mongo.builders import (
     a_refund_entry,
     a_step,
     an_advance,
+    an_entry,
     an_intake,
     minutes,
     new,
     soon,
 )
-from tests.adapters.mongo.test_compliance import an_entry
 
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")

@@ -12,22 +12,7 @@ from pymongo.errors import OperationFailure
 from adapters.mongo.client import Document
 from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.repositories import MongoAddresses, Repositories
-from models.compliance import AuditAction, AuditEntry
-from tests.adapters.mongo.builders import DAY, new
-
-
-def an_entry(**changes: object) -> AuditEntry:
-    fields: dict[str, object] = {
-        "id": new("aud"),
-        "tenant_id": "ten_a",
-        "at": DAY,
-        "actor": "usr_staff",
-        "actor_kind": "clinic",
-        "action": AuditAction.RECORD_READ,
-        "target": "apt_1",
-        "subject_id": "usr_patient",
-    }
-    return AuditEntry.model_validate({**fields, **changes})
+from tests.adapters.mongo.builders import DAY, an_entry
 
 
 async def test_entries_are_written_once_and_never_changed(stores: Repositories) -> None:

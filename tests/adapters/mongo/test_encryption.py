@@ -51,17 +51,27 @@ async def test_what_is_sealed_opens_anywhere_with_the_same_vault(stores: Reposit
 
 
 async def test_one_key_per_subject_and_class_also_when_all_make_it_at_once(
-    stores: Repositories, vault: Vault, addresses: MongoAddresses
+    addresses: MongoAddresses, stores: Repositories
 ) -> None:
+    several = [Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url) for _ in range(4)]
+    for warm in several:
+        await warm.seal(new("usr"), DataClass.CLINICAL, {})
+    for _ in range(10):
+        subject = new("usr")
+        sealed = await asyncio.gather(
+            *(vault.seal(subject, DataClass.CLINICAL, {"n": number}) for number, vault in enumerate(several))
+        )
+        assert key_names(addresses, subject) == [[f"{subject}:clinical"]]
+        assert await stores.vault.open(sealed) == [{"n": number} for number in range(4)]
+    for vault in several:
+        await vault.close()
+
+
+async def test_each_class_has_a_key_of_its_own(stores: Repositories, addresses: MongoAddresses) -> None:
     subject = new("usr")
-    both = [stores.vault, vault]
-    sealed = await asyncio.gather(
-        *(both[number % 2].seal(subject, DataClass.CLINICAL, {"n": number}) for number in range(20))
-    )
-    assert key_names(addresses, subject) == [[f"{subject}:clinical"]]
-    assert await vault.open(sealed) == [{"n": number} for number in range(20)]
-    await vault.seal(subject, DataClass.FINANCIAL, {})
-    assert len(key_names(addresses, subject)) == 2
+    for data_class in DataClass:
+        await stores.vault.seal(subject, data_class, {})
+    assert len(key_names(addresses, subject)) == len(DataClass)
 
 
 async def test_a_destroyed_key_erases_its_own_and_nothing_else(

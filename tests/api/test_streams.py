@@ -1,0 +1,252 @@
+"""Streams of events: what comes, when it ends, and who may open one. Workers are played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+import httpx
+import pytest
+
+from adapters.mongo.repositories import Repositories
+from adapters.redis.client import connect
+from adapters.redis.feed import RedisFeed
+from api.streams import MAX_STREAMS
+from cli.accounts import ACCOUNTS, patient
+from cli.seed.arogya import ANANYA_RAO
+from models.booking import Advance, Appointment, AppointmentState, EventType, Intake
+from models.errors import Code
+from models.identity import Tenant
+from models.ids import random_id
+from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving
+
+Json = dict[str, Any]
+PATIENT: Final = ACCOUNTS["patient"]
+_STARTS: Final = (datetime(2031, 2, 3, 4, 30, tzinfo=UTC) + timedelta(minutes=15 * number) for number in count())
+
+
+class Event(NamedTuple):
+    """One event of a stream."""
+
+    id: str
+    kind: str
+    data: Json
+
+
+class Stream:
+    """An open stream."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+
+    async def next(self, seconds: float = 10) -> Event:
+        """The next event; fails where none comes in time or the stream ends."""
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(seconds):
+            async for line in self._lines:
+                if not line and fields:
+                    return Event(fields["id"], fields["event"], json.loads(fields["data"]))
+                name, _, value = line.partition(": ")
+                if name:
+                    fields[name] = value
+        pytest.fail("the stream has ended")
+
+    async def ends(self, seconds: float = 10) -> None:
+        """Return when nothing more comes."""
+        async with asyncio.timeout(seconds):
+            rest = [line async for line in self._lines]
+        assert not [line for line in rest if line.startswith(("data", "event"))]
+
+
+@asynccontextmanager
+async def _opened(client: httpx.AsyncClient, appointment_id: str, **request: Any) -> AsyncIterator[Stream]:  # noqa: ANN401
+    async with client.stream("GET", f"/v1/appointments/{appointment_id}/events", **request) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield Stream(answer)
+
+
+@pytest.fixture
+async def held(stores: Repositories) -> Appointment:
+    command = a_booking(ANANYA_RAO, PATIENT.id, next(_STARTS))
+    return await hold(stores, command, f"order_{command.appointment_id}", Intake(reason="made up"))
+
+
+class Worker:
+    """Changes appointments and says so, as the workers and their relay do."""
+
+    def __init__(self, api: Api, stores: Repositories) -> None:
+        self._stores = stores
+        self._redis = connect(api.settings.redis_url.get_secret_value())
+        self._feed = RedisFeed(self._redis, api.settings.database)
+
+    async def confirm(self, appointment: Appointment) -> Appointment:
+        changed = await confirm(self._stores, appointment, random_id("pay"))
+        await self._feed.appointment_changed(changed.id, changed.version)
+        return changed
+
+    async def expire(self, appointment: Appointment) -> Appointment:
+        await self._stores.appointments.advance(
+            Tenant(appointment.tenant_id),
+            Advance(
+                tenant_id=appointment.tenant_id,
+                appointment_id=appointment.id,
+                event=EventType.EXPIRED,
+                event_id=random_id("evt"),
+                at=datetime.now(UTC),
+                to=AppointmentState.EXPIRED,
+            ),
+        )
+        changed = await reread(self._stores, appointment.id)
+        await self._feed.appointment_changed(changed.id, changed.version)
+        return changed
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+@pytest.fixture
+async def worker(api: Api, stores: Repositories) -> AsyncIterator[Worker]:
+    made = Worker(api, stores)
+    yield made
+    await made.close()
+
+
+async def _ticket(client: httpx.AsyncClient, appointment: Appointment) -> str:
+    answer = await client.post(f"/v1/appointments/{appointment.id}/events-ticket")
+    assert answer.status_code == 201
+    left = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
+    assert timedelta(seconds=50) < left <= timedelta(seconds=60)
+    return str(answer.json()["ticket"])
+
+
+async def test_the_appointment_now_and_on_each_change(api: Api, worker: Worker, held: Appointment) -> None:
+    async with api.client("patient") as client, _opened(client, held.id) as stream:
+        first = await stream.next()
+        assert (first.kind, first.id) == ("appointment", str(held.version))
+        shown = (await client.get(f"/v1/appointments/{held.id}")).json()
+        assert {**first.data, "server_time": 0} == {**shown, "server_time": 0}
+        confirmed = await worker.confirm(held)
+        second = await stream.next(3)
+        assert (second.id, second.data["state"]) == (str(confirmed.version), "confirmed")
+        assert second.data["payment_state"] == "captured"
+
+
+async def test_a_final_state_ends_the_stream(api: Api, worker: Worker, held: Appointment) -> None:
+    async with api.client("patient") as client, _opened(client, held.id) as stream:
+        await stream.next()
+        await worker.expire(held)
+        assert (await stream.next(3)).data["state"] == "expired"
+        await stream.ends()
+
+
+async def test_whoever_comes_back_gets_only_what_is_new(api: Api, worker: Worker, held: Appointment) -> None:
+    headers = {"Last-Event-ID": str(held.version)}
+    async with api.client("patient") as client, _opened(client, held.id, headers=headers) as stream:
+        confirmed = await worker.confirm(held)
+        assert (await stream.next()).id == str(confirmed.version)
+    async with api.client("patient") as client, _opened(client, held.id, headers=headers) as stream:
+        assert (await stream.next()).id == str(confirmed.version)
+
+
+@pytest.mark.parametrize("seen", ["", "soon", "-1", "٣", "1e9"])
+async def test_a_strange_last_event_id_means_none(api: Api, held: Appointment, seen: str) -> None:
+    headers = {"Last-Event-ID": seen.encode()}
+    async with api.client("patient") as client, _opened(client, held.id, headers=headers) as stream:
+        assert (await stream.next()).id == str(held.version)
+
+
+async def test_a_browser_opens_with_a_ticket_once(api: Api, worker: Worker, held: Appointment) -> None:
+    async with api.client("patient") as client:
+        ticket = await _ticket(client, held)
+    async with api.client() as browser:
+        async with _opened(browser, held.id, params={"ticket": ticket}) as stream:
+            assert (await stream.next()).data["reason"] == "made up"
+            await worker.confirm(held)
+            assert (await stream.next()).data["state"] == "confirmed"
+        again = await browser.get(f"/v1/appointments/{held.id}/events", params={"ticket": ticket})
+    assert (again.status_code, again.json()["code"]) == (401, Code.TICKET_INVALID)
+
+
+async def test_a_ticket_opens_its_own_appointment_only(api: Api, stores: Repositories, held: Appointment) -> None:
+    other = await hold(stores, a_booking(ANANYA_RAO, PATIENT.id, next(_STARTS)), None, Intake())
+    async with api.client("patient") as client:
+        ticket = await _ticket(client, held)
+    async with api.client() as browser:
+        for path in [f"/v1/appointments/{other.id}/events", f"/v1/appointments/{other.id}"]:
+            answer = await browser.get(path, params={"ticket": ticket})
+            assert answer.status_code == 401, path
+
+
+async def test_a_ticket_shows_its_holder_s_view(api: Api, held: Appointment) -> None:
+    async with api.client("staff") as client:
+        ticket = await _ticket(client, held)
+    async with api.client() as browser, _opened(browser, held.id, params={"ticket": ticket}) as stream:
+        shown = (await stream.next()).data
+    assert shown["actions"] == ["cancel"]
+    assert shown["policy"]["refund_percent_now"] == 100
+
+
+async def test_nobody_opens_too_many(api: Api, held: Appointment) -> None:
+    async with api.client("patient") as client:
+        opened = [_opened(client, held.id) for _ in range(MAX_STREAMS)]
+        for one in opened:
+            await (await one.__aenter__()).next()
+        refused = await client.get(f"/v1/appointments/{held.id}/events")
+        assert (refused.status_code, refused.json()["code"]) == (429, Code.RATE_LIMITED)
+        assert int(refused.headers["retry-after"]) > 0
+        async with api.client("staff") as desk, _opened(desk, held.id) as stream:
+            await stream.next()
+        for one in opened:
+            await one.__aexit__(None, None, None)
+        async with asyncio.timeout(5):
+            while api.services.streams._open:
+                await asyncio.sleep(0.01)
+        async with _opened(client, held.id) as stream:
+            await stream.next()
+
+
+async def test_streams_share_one_subscription(api: Api, worker: Worker, stores: Repositories) -> None:
+    redis = connect(api.settings.redis_url.get_secret_value())
+    appointments = [
+        await hold(stores, a_booking(ANANYA_RAO, patient(number).id, next(_STARTS)), None, Intake())
+        for number in range(20, 25)
+    ]
+    before = len(await redis.client_list(_type="pubsub"))
+    clients = [api.client(patient(number)) for number in range(20, 25)]
+    pairs = list(zip(clients, appointments, strict=True))
+    streams = [_opened(client, appointment.id) for client, appointment in pairs]
+    opened = [await stream.__aenter__() for stream in streams]
+    for stream in opened:
+        await stream.next()
+    assert len(await redis.client_list(_type="pubsub")) == before
+    await worker.confirm(appointments[3])
+    assert (await opened[3].next(3)).data["state"] == "confirmed"
+    for stream_context, client in zip(streams, clients, strict=True):
+        await stream_context.__aexit__(None, None, None)
+        await client.aclose()
+    await redis.aclose()
+
+
+async def test_without_redis_streams_look_by_themselves_and_tickets_wait(
+    api: Api, worker: Worker, held: Appointment
+) -> None:
+    settings = api.settings.model_copy(update={"redis_url": type(api.settings.redis_url)("redis://127.0.0.1:1/0")})
+    async with serving(settings) as lonely, lonely.client("patient") as client:
+        ticket = await client.post(f"/v1/appointments/{held.id}/events-ticket")
+        assert (ticket.status_code, ticket.json()["code"]) == (503, Code.UNAVAILABLE)
+        by_ticket = await client.get(
+            f"/v1/appointments/{held.id}/events", params={"ticket": "x"}, headers={"Authorization": ""}
+        )
+        assert by_ticket.status_code == 503
+        async with _opened(client, held.id) as stream:
+            await stream.next()
+            await worker.expire(held)
+            assert (await stream.next(5)).data["state"] == "expired"
+            await stream.ends()

@@ -1,0 +1,127 @@
+"""Whatever breaks on the way, a booking ends as it does undisturbed and the invariants hold: the most telling faults.
+
+`make fault-matrix` runs all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import replace
+from http import HTTPStatus
+
+import httpx
+import pytest
+
+from tests.booking.paths import PATHS, Visit
+from tests.booking.support import somebody
+from tests.booking.town import Town
+from tests.stack import Json, Stack, eventually
+
+SAMPLED = ("paid", "expired", "late_captured", "cancelled_held", "cancelled_paid")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _known(town: Town) -> None:
+    await town.endings(SAMPLED)
+
+
+async def test_undisturbed(town: Town) -> None:
+    await town.holds()
+
+
+@pytest.mark.parametrize("step", PATHS["paid"].steps)
+async def test_the_worker_dies_after_a_step(town: Town, step: str) -> None:
+    visit = await town.visit("paid")
+    async with town.dying(f"after:{step}"):
+        await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def test_the_worker_dies_between_the_ledger_and_the_end_of_a_refund(town: Town) -> None:
+    visit = await town.visit("cancelled_paid")
+    async with town.dying("after:payments.settle_refund"):
+        await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def test_the_gateway_answers_too_late_after_doing_what_was_asked(town: Town) -> None:
+    visit = await town.visit("cancelled_paid")
+    for operation in ("order.create", "payment.capture", "refund.create"):
+        await town.stack.fault(operation, "timeout_after_success")
+    await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:
+    visits = [
+        await town.visit("late_captured", webhook="thrice"),
+        await town.visit("cancelled_paid", webhook="thrice"),
+        await town.visit("cancelled_paid", webhook="reordered"),
+    ]
+    await asyncio.gather(*(visit.play() for visit in visits))
+    await town.ends_as_usual(*visits)
+
+
+async def test_mongodb_dies_while_a_payment_is_settled(town: Town) -> None:
+    visit = await town.visit("paid")
+    async with town.held_up("before:payments.capture", town.restart_mongod):
+        await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def test_redis_forgets_everything_all_the_time(town: Town) -> None:
+    visit = await town.visit("cancelled_paid")
+    async with town.forgetful_redis():
+        await visit.place()  # and again below, as a patient whose answer was lost would
+        async with town.stack.client(somebody()) as other:
+            offer = visit.path.offer
+            refused = await town.stack.place(other, offer.provider_id, offer.service_id, visit.start)
+        assert refused.status_code == HTTPStatus.CONFLICT, refused.text
+        await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def test_forged_words_about_money_change_nothing(town: Town) -> None:
+    visit = await town.visit("cancelled_held")
+    visit.path = replace(visit.path, play=_lied_about)
+    await visit.play()
+    await town.ends_as_usual(visit)
+
+
+async def _lied_about(visit: Visit) -> None:
+    stack, held = visit.stack, await visit.payable()
+    body = _captured(held["payment"]["order_id"])
+    refused = await _tell(stack, body, b"somebody else's secret")
+    assert (refused.status_code, refused.json()["code"]) == (HTTPStatus.BAD_REQUEST, "signature_invalid")
+    before = await _questions(stack)
+    # Even a genuine signature proves nothing: the gateway itself is asked, and knows of no payment.
+    assert (await _tell(stack, body, stack.webhook_secret)).status_code == HTTPStatus.OK
+    await eventually(lambda: _questions(stack), lambda seen: seen > before)
+    await visit.cancel()
+
+
+def _captured(order_id: str) -> bytes:
+    payment = {"id": "pay_MadeUpByNobody", "order_id": order_id, "status": "captured", "captured": True}
+    event = {"event": "payment.captured", "payload": {"payment": {"entity": payment}}, "created_at": 1_700_000_000}
+    return json.dumps(event).encode()
+
+
+async def _tell(stack: Stack, body: bytes, secret: bytes) -> httpx.Response:
+    signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-Razorpay-Signature": signature,
+        "X-Razorpay-Event-Id": f"evt_{secrets.token_hex(7)}",
+    }
+    async with stack.anonymous() as gateway:
+        return await gateway.post("/v1/webhooks/razorpay", content=body, headers=headers)
+
+
+async def _questions(stack: Stack) -> int:
+    async with stack.control() as control:
+        requests: Json = (await control.get("/_control/stats")).json()["requests"]
+    return int(requests.get("order.payments", 0))

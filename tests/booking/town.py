@@ -1,0 +1,198 @@
+"""A stack whose servers and processes are the test's to break, and how each path ends on it when nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path as Folder
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+from temporalio.client import Client
+
+from adapters.connections import connect_temporal
+from models.operations import ReconciliationTally
+from sandbox.servers.stack import LocalServers
+from tests.booking.ending import same_ending, settled
+from tests.booking.paths import PATHS, Starts, Visit, catalogue
+from tests.invariants import collect, violations
+from tests.stack import LONG, Json, Stack, running
+from workers.faults import STRUCK
+from workflows.operations import Reconcile, ReconciliationWorkflow
+from workflows.policies import BULK_QUEUE
+
+REST_SECONDS: Final = 60.0
+STRIKE_SECONDS: Final = 60.0
+
+
+class Town:
+    """The stack, its servers, and the endings of undisturbed runs."""
+
+    def __init__(self, stack: Stack, servers: LocalServers, temporal: Client) -> None:
+        self.stack = stack
+        self.servers = servers
+        self.temporal = temporal
+        self.told: dict[str, Sequence[str]] = {}
+        self._starts = Starts(stack)
+        self._endings: dict[str, Json] = {}
+
+    # Visits
+
+    async def visit(self, path: str, *, webhook: str = "once") -> Visit:
+        """Somebody who is about to take a path."""
+        return Visit(self.stack, PATHS[path], await self._starts.next(PATHS[path].offer), webhook=webhook)
+
+    async def endings(self, paths: Sequence[str]) -> None:
+        """Learn how these paths end undisturbed, side by side."""
+        unknown = [path for path in dict.fromkeys(paths) if path not in self._endings]
+
+        async def learn(path: str) -> None:
+            visit = await self.visit(path)
+            await visit.play()
+            self._endings[path] = await settled(self.stack, self.temporal, visit.id, visit.path)
+            self.told[visit.id] = visit.told
+
+        await asyncio.gather(*(learn(path) for path in unknown))
+
+    async def ends_as_usual(self, *visits: Visit) -> None:
+        """Wait until each visit has ended as an undisturbed one does and every invariant holds again."""
+        for visit in visits:
+            await same_ending(self.stack, self.temporal, visit.id, self._endings[visit.path.name])
+            self.told[visit.id] = visit.told
+        await self.holds()
+
+    async def holds(self) -> None:
+        """Wait until every invariant holds."""
+        give_up = time.monotonic() + REST_SECONDS
+        while broken := violations(await collect(self.stack, self.temporal, self.told)):
+            assert time.monotonic() < give_up, "\n".join(broken)
+            await asyncio.sleep(0.2)
+
+    # Faults
+
+    @asynccontextmanager
+    async def dying(self, point: str) -> AsyncIterator[None]:
+        """The worker is killed at `before:step` or `after:step` within the block, and replaced at once."""
+        armed = self._arm("kill", point)
+        reviving = asyncio.create_task(self._revive(armed))
+        try:
+            yield
+            await reviving
+        finally:
+            reviving.cancel()
+            armed.unlink(missing_ok=True)
+            if not self.stack.worker.alive:
+                self.stack.restart_worker()
+
+    async def _revive(self, armed: Folder) -> None:
+        await _until(lambda: not self.stack.worker.alive, STRIKE_SECONDS, f"{armed.name} does not strike")
+        assert _struck(armed).exists(), f"the worker died of something else:\n{self.stack.worker.log_tail()}"
+        _struck(armed).unlink()
+        self.stack.restart_worker()
+
+    @asynccontextmanager
+    async def held_up(self, point: str, then: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """A step waits at `before:step` or `after:step` while `then` happens; afterwards it goes on."""
+        armed = self._arm("wait", point)
+        breaking = asyncio.create_task(self._break(armed, then))
+        try:
+            yield
+            await breaking
+        finally:
+            breaking.cancel()
+            armed.unlink(missing_ok=True)
+            _struck(armed).unlink(missing_ok=True)
+
+    async def _break(self, armed: Folder, then: Callable[[], Awaitable[None]]) -> None:
+        await _until(lambda: _struck(armed).exists(), STRIKE_SECONDS, f"{armed.name} does not strike")
+        await then()
+        _struck(armed).unlink(missing_ok=True)
+
+    def _arm(self, effect: str, point: str) -> Folder:
+        armed = self.stack.faults / f"{effect}.{point.replace(':', '.')}"
+        armed.touch()
+        return armed
+
+    async def restart_mongod(self, down_seconds: float = 0.5) -> None:
+        """MongoDB crashes and comes back."""
+        assert self.servers.mongod is not None
+        self.servers.mongod.process.kill()
+        await asyncio.sleep(down_seconds)
+        await asyncio.to_thread(self.servers.mongod.start)
+
+    async def restart_redis(self, down_seconds: float = 0.5) -> None:
+        """Redis crashes and comes back empty."""
+        assert self.servers.redis is not None
+        self.servers.redis.process.kill()
+        await asyncio.sleep(down_seconds)
+        await asyncio.to_thread(self.servers.redis.start)
+
+    async def restart_temporal(self, down_seconds: float = 0.5) -> None:
+        """The workflow service crashes and comes back."""
+        assert self.servers.temporal is not None
+        self.servers.temporal.process.kill()
+        await asyncio.sleep(down_seconds)
+        await asyncio.to_thread(self.servers.temporal.start)
+
+    @asynccontextmanager
+    async def forgetful_redis(self) -> AsyncIterator[None]:
+        """Redis is emptied over and over within the block."""
+        redis = Redis.from_url(self.servers.addresses.redis_url)
+        emptying = asyncio.create_task(_keep_empty(redis))
+        try:
+            yield
+            assert not emptying.done(), "Redis was not emptied"
+        finally:
+            emptying.cancel()
+            await asyncio.gather(emptying, return_exceptions=True)
+            await redis.aclose()
+
+    async def sweep(self) -> ReconciliationTally:
+        """Run the reconciliation that a schedule runs every few minutes."""
+        return await sweep(self.temporal)
+
+
+async def sweep(temporal: Client) -> ReconciliationTally:
+    """Run one reconciliation over the last two hours."""
+    return await temporal.execute_workflow(
+        ReconciliationWorkflow.run,
+        Reconcile(look_back=timedelta(hours=2)),
+        id="reconcile-now",
+        task_queue=BULK_QUEUE,
+    )
+
+
+async def _keep_empty(redis: Redis) -> None:
+    while True:
+        await redis.flushall()
+        await asyncio.sleep(0.01)
+
+
+def _struck(armed: Folder) -> Folder:
+    return armed.with_name(armed.name + STRUCK)
+
+
+async def _until(good: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    give_up = time.monotonic() + seconds
+    while not good():
+        assert time.monotonic() < give_up, otherwise
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def own_stack(own_servers: LocalServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack on servers of its own."""
+    folder = tmp_path_factory.mktemp("stack")
+    with running(own_servers.addresses, "visitnow_faults", folder, LONG, catalogue=catalogue()) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def town(own_stack: Stack, own_servers: LocalServers) -> Town:
+    """The town of a module."""
+    return Town(own_stack, own_servers, await connect_temporal(own_stack.settings))
