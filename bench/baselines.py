@@ -84,7 +84,7 @@ class Baselines:
         """Place, signal, wait for the last step."""
         appointment_id = await self.place()
         handle = self._client.get_workflow_handle_for(SkeletonBooking.run, _workflow_id(appointment_id))
-        await handle.signal(SkeletonBooking.payment_reported, rpc_timeout=RPC_TIMEOUT)
+        await handle.signal(SkeletonBooking.payment_reported, "pay_skeleton", rpc_timeout=RPC_TIMEOUT)
         async with asyncio.timeout(CONFIRM_SECONDS):
             await self._event(appointment_id).wait()
 
@@ -172,5 +172,8 @@ async def baselines(settings: Settings, folder: Path) -> AsyncIterator[Baselines
             asyncio.get_running_loop().add_reader(bell, driver.rung, bell)
             yield driver
             asyncio.get_running_loop().remove_reader(bell)
+        except Exception as error:
+            error.add_note(f"the bench's worker wrote last:\n{worker.log_tail()}")
+            raise
         finally:
             await asyncio.to_thread(worker.stop)

@@ -100,7 +100,7 @@ class SkeletonBooking:
     async def run(self, command: PlaceBooking) -> AppointmentState:
         """From the hold to the end of the visit."""
         order_id = await self._place(command)
-        await until(lambda: self._reported, self._release_at)
+        await until(lambda: self._reported, self._release_at, "release the hold")
         if not self._reported:
             return AppointmentState.EXPIRED
         await self._be_paid(command, order_id)
@@ -112,7 +112,7 @@ class SkeletonBooking:
             ]
         )
         self._wait_for("visit", command.closes_at)
-        await until(lambda: False, command.closes_at)
+        await until(lambda: False, command.closes_at, "the visit is over")
         return self._state
 
     @workflow.update
@@ -124,9 +124,9 @@ class SkeletonBooking:
         return self._placed
 
     @workflow.signal
-    def payment_reported(self) -> None:
+    def payment_reported(self, payment_id: str | None) -> None:
         """Somebody has paid."""
-        self._reported = True
+        self._reported = payment_id is not None
 
     @workflow.query
     def status(self) -> WorkflowStatus:

@@ -22,6 +22,7 @@ from bson.binary import UUID_SUBTYPE, Binary
 from pymongo import MongoClient
 from pymongo.encryption import ClientEncryption
 from pymongo.errors import DuplicateKeyError, EncryptionError
+from pymongo.read_concern import ReadConcern
 
 from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
 
@@ -105,7 +106,8 @@ class Vault:
         """Connects with its first use. Raises ValueError as `key_encryption_key` does."""
         key = key_encryption_key(kms_url)
         self._client: MongoClient[Document] = MongoClient(url, appname="visitnow-vault", w="majority", **TIMEOUTS)
-        self._keys = self._client[database][VAULT_COLLECTION]
+        # The driver fetches keys at this level: one that another process is just making must not be seen before.
+        self._keys = self._client[database].get_collection(VAULT_COLLECTION, read_concern=ReadConcern("majority"))
         self._encryption: ClientEncryption[Document] = ClientEncryption(
             {_PROVIDER: {"key": key}}, f"{database}.{VAULT_COLLECTION}", self._client, _OPTIONS
         )
@@ -164,13 +166,14 @@ class Vault:
         except EncryptionError as error:
             if not isinstance(error.cause, DuplicateKeyError):
                 raise
-            found = self._find(name)
+            # Another process was faster; this level waits until what it has written is there for good.
+            found = self._find(name, ReadConcern("linearizable"))
             if found is None:
                 raise
             return found
 
-    def _find(self, name: str) -> Binary | None:
-        found = self._keys.find_one({"keyAltNames": name}, {"_id": 1})
+    def _find(self, name: str, level: ReadConcern | None = None) -> Binary | None:
+        found = self._keys.with_options(read_concern=level).find_one({"keyAltNames": name}, {"_id": 1})
         return None if found is None else _key_id(found)
 
     def _ensure_index(self) -> None:

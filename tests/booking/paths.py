@@ -39,14 +39,16 @@ class Starts:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._free: dict[Offer, Iterator[str]] = {}
+        self._looking = asyncio.Lock()
 
     async def next(self, offer: Offer) -> str:
-        if offer not in self._free:
-            # Each service of one doctor has days of its own: their times are the same doctor's.
-            first = 3 + 8 * len([one for one in self._free if one.provider_id == offer.provider_id])
-            free = await self._stack.free_starts(offer.provider_id, offer.service_id, days=(first, first + 7))
-            self._free[offer] = iter(free)
-        return next(self._free[offer])
+        async with self._looking:
+            if offer not in self._free:
+                # Each service of one doctor has days of its own: their times are the same doctor's.
+                first = 3 + 8 * len([one for one in self._free if one.provider_id == offer.provider_id])
+                free = await self._stack.free_starts(offer.provider_id, offer.service_id, days=(first, first + 7))
+                self._free[offer] = iter(free)
+            return next(self._free[offer])
 
 
 class Visit:

@@ -19,6 +19,7 @@ from cli.accounts import patient
 from models.identity import Account
 from models.ids import appointment_id, booking_workflow_id
 from tests.clinics import SWIFT_TENANT, Offer
+from tests.invariants import collect, violations
 from tests.stack import Json, Stack, eventually
 from workflows.gateway import PLACE_ROUTE
 
@@ -136,6 +137,24 @@ class World:
     workflows: frozenset[tuple[str, str, str]]
 
 
+@dataclass(frozen=True)
+class Money:
+    """One appointment's payments and refunds at the gateway."""
+
+    payments: list[Json]
+    refunds: list[Json]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [one["status"] for one in self.payments]
+
+    @property
+    def kept(self) -> int:
+        """What the gateway took and did not send back, in paise."""
+        taken = [one for one in self.payments if one["captured"]]
+        return sum(one["amount"] - one["amount_refunded"] for one in taken)
+
+
 async def _dump(stack: Stack, client: Client) -> World:
     documents = {
         name: list(stack.db[name].find(sort=[("_id", 1)]))
@@ -178,6 +197,27 @@ async def nothing_changes(stack: Stack) -> AsyncIterator[None]:
     changed = [name for name in after.documents if after.documents[name] != before.documents.get(name)]
     assert changed == [], [(before.documents.get(name), after.documents[name]) for name in changed]
     assert after.workflows == before.workflows
+
+
+async def the_books_hold(stack: Stack) -> None:
+    """Every invariant holds of every appointment there is, once all is at rest."""
+    client = await temporal(stack)
+    give_up = time.monotonic() + QUIET_SECONDS
+    while True:
+        ids = [one["_id"] for one in stack.db.appointments.find({}, {"_id": 1})]
+        if not (broken := violations(await collect(stack, client, only=ids))):
+            return
+        assert time.monotonic() < give_up, "\n".join(broken)
+        await asyncio.sleep(0.2)
+
+
+async def money_of(stack: Stack, appointment: str) -> Money:
+    """What the gateway's own ledger knows of an appointment, oldest first."""
+    ledger = await stack.ledger()
+    orders = {one["id"] for one in ledger["orders"] if one["receipt"] == appointment}
+    payments = [one for one in ledger["payments"] if one["order_id"] in orders]
+    paid = {one["id"] for one in payments}
+    return Money(payments, [one for one in ledger["refunds"] if one["payment_id"] in paid])
 
 
 def claims_of(stack: Stack, appointment: str) -> int:

@@ -96,7 +96,7 @@ async def run(stack: Stack, wanted: Sequence[tuple[Offer, str]], people: int) ->
     wishes = [Wish(somebody(), *one) for one in islice(cycle(wanted), people)]
     limits = httpx.Limits(max_connections=people, max_keepalive_connections=people)
     tokens = [mint(stack.settings, wish.who) for wish in wishes]
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=100, limits=limits, trust_env=False) as crowd:
+    async with httpx.AsyncClient(base_url=stack.api_url, timeout=400, limits=limits, trust_env=False) as crowd:
         answers = await asyncio.gather(
             *(
                 crowd.post(
@@ -233,21 +233,25 @@ async def test_a_freed_time_goes_to_one(shared_stack: Stack) -> None:
 
 
 @pytest.mark.race
+@pytest.mark.timeout(600)
 async def test_a_thousand_after_one_time(shared_stack: Stack, client: Client) -> None:
     await race(shared_stack, client, [VISIT], noon(30), THOUSAND)
 
 
 @pytest.mark.race
+@pytest.mark.timeout(600)
 async def test_a_thousand_after_overlapping_times_of_one_doctor(shared_stack: Stack, client: Client) -> None:
     await race(shared_stack, client, [VISIT, LONG, PREPARED], noon(31) + timedelta(minutes=10), THOUSAND)
 
 
 @pytest.mark.race
+@pytest.mark.timeout(600)
 async def test_a_thousand_after_one_doctor_at_two_clinics(shared_stack: Stack, client: Client) -> None:
     await race(shared_stack, client, [SHENOY_VISIT, SHENOY_VIDEO, SHENOY_IN_MUMBAI], shared_hour(weeks=3), THOUSAND)
 
 
 @pytest.mark.race
+@pytest.mark.timeout(600)
 async def test_a_thousand_after_a_few_seats(shared_stack: Stack, client: Client) -> None:
     group = offer("steady", "class", "group")
     start = await a_start(shared_stack, group, days=(32, 33))

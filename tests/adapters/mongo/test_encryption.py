@@ -50,21 +50,27 @@ async def test_what_is_sealed_opens_anywhere_with_the_same_vault(stores: Reposit
     assert await vault.open([None]) == [None]
 
 
-async def test_one_key_per_subject_and_class_also_when_all_make_it_at_once(
-    addresses: MongoAddresses, stores: Repositories
-) -> None:
+@pytest.fixture
+async def vaults(addresses: MongoAddresses) -> AsyncIterator[list[Vault]]:
+    """The same vault as several processes see it, each connected."""
     several = [Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url) for _ in range(4)]
-    for warm in several:
-        await warm.seal(new("usr"), DataClass.CLINICAL, {})
-    for _ in range(10):
+    for one in several:
+        await one.seal(new("usr"), DataClass.CLINICAL, {})
+    yield several
+    for one in several:
+        await one.close()
+
+
+async def test_one_key_per_subject_and_class_also_when_all_make_it_at_once(
+    vaults: list[Vault], stores: Repositories, addresses: MongoAddresses
+) -> None:
+    for _ in range(20):
         subject = new("usr")
         sealed = await asyncio.gather(
-            *(vault.seal(subject, DataClass.CLINICAL, {"n": number}) for number, vault in enumerate(several))
+            *(vault.seal(subject, DataClass.CLINICAL, {"n": number}) for number, vault in enumerate(vaults))
         )
         assert key_names(addresses, subject) == [[f"{subject}:clinical"]]
         assert await stores.vault.open(sealed) == [{"n": number} for number in range(4)]
-    for vault in several:
-        await vault.close()
 
 
 async def test_each_class_has_a_key_of_its_own(stores: Repositories, addresses: MongoAddresses) -> None:
