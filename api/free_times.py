@@ -15,11 +15,10 @@ from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from api.schemas.providers import SlotList, SlotView
-from models.availability import Slot, slots
+from models.availability import Busy, Slot, slots
 from models.cache import FreshCache
 from models.errors import not_found
-from models.identity import Public
-from models.ports import Claims, Directory
+from models.identity import Public, Scope
 from models.providers import Offering, Service
 from models.wallclock import midnight
 
@@ -35,6 +34,22 @@ class Question(NamedTuple):
     service_id: str
     first: date
     last: date
+
+
+class Offerings(Protocol):
+    """What is read of the directory."""
+
+    async def offering(self, scope: Scope, provider_id: str) -> Offering | None:
+        """A live provider with clinic, availability and tenant policy."""
+        ...
+
+
+class TakenTimes(Protocol):
+    """What is read of the claims."""
+
+    async def busy(self, scope: Scope, practitioner_id: str, start: datetime, end: datetime) -> list[Busy]:
+        """Live claims that overlap [start, end)."""
+        ...
 
 
 class Subscription(Protocol):
@@ -62,8 +77,8 @@ class FreeTimes:
 
     def __init__(
         self,
-        directory: Directory,
-        claims: Claims,
+        directory: Offerings,
+        claims: TakenTimes,
         subscription: Subscription,
         count: Callable[[str], None],
         max_bytes: int = MAX_BYTES,

@@ -45,10 +45,12 @@ def prepared(method: str, url: str, *, token: str | None = None, body: object = 
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection, one request at a time; made anew where the server has closed it for being idle."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Not connected yet."""
+        self._host = host
+        self._port = port
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._waiting: asyncio.Future[Answer] | None = None
@@ -59,8 +61,13 @@ class Connection(asyncio.Protocol):
         parts = urlsplit(url)
         if parts.hostname is None or parts.port is None:
             raise ValueError("an address with host and port is needed")
-        _, connection = await asyncio.get_running_loop().create_connection(cls, parts.hostname, parts.port)
+        connection = cls(parts.hostname, parts.port)
+        await connection._connect()
         return connection
+
+    async def _connect(self) -> None:
+        self._buffer = b""
+        await asyncio.get_running_loop().create_connection(lambda: self, self._host, self._port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The event loop's call."""
@@ -87,11 +94,11 @@ class Connection(asyncio.Protocol):
         self._waiting.set_result(answer)
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a prepared request and await its answer. Raises `ConnectionError`."""
+        """Send a prepared request and await its answer. Raises `OSError`."""
         if self._transport is None or self._transport.is_closing():
-            raise ConnectionResetError("not connected")
+            await self._connect()
         self._waiting = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
+        cast("asyncio.Transport", self._transport).write(request)
         return await self._waiting
 
     def close(self) -> None:
@@ -120,7 +127,7 @@ class Pool:
             self._free.put_nowait(connection)
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a prepared request over a free connection and await its answer. Raises `ConnectionError`."""
+        """Send a prepared request over a free connection and await its answer. Raises `OSError`."""
         connection = await self._free.get()
         try:
             return await connection.ask(request)

@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from sandbox.servers.processes import HOST, Process, StartError, free_port
 from sandbox.servers.stack import Addresses, LocalServers, RunningServers
 
 ROOT: Final = Path(__file__).parents[1]
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 90.0
 PROBE_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 8.0
@@ -120,8 +121,9 @@ class LocalStack:
 
     def stop(self) -> None:
         """End every child, those first that need the others, and remove the temporary folder."""
-        for child in self._children:
-            child.stop(STOP_SECONDS)
+        if self._children:
+            with ThreadPoolExecutor(len(self._children)) as pool:
+                list(pool.map(lambda child: child.stop(STOP_SECONDS), self._children))
         if self._sandbox is not None:
             self._sandbox.stop()
         self._servers.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -13,11 +12,9 @@ import pytest
 from api.free_times import FreeTimes, Question
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR, TENANT
 from models.availability import Availability, Busy, WeeklyRule
-from models.booking import ClaimRef, HoldSlot, Intake, PlaceBooking
 from models.errors import Code, UnavailableError, VisitNowError
 from models.identity import Scope
-from models.ports import Page
-from models.providers import Clinic, Listing, Offering, Provider
+from models.providers import Offering
 
 PROVIDER = ANANYA_RAO.provider
 SERVICE = PROVIDER.services[0].id
@@ -38,23 +35,6 @@ class _Directory:
         del scope
         return self.offered if provider_id == PROVIDER.id else None
 
-    async def page(
-        self, scope: Scope, filters: Mapping[str, str | int], limit: int, cursor: str | None
-    ) -> Page[Listing]:
-        raise AssertionError
-
-    async def profiles(self, scope: Scope, provider_ids: Sequence[str]) -> dict[str, Provider]:
-        raise AssertionError
-
-    async def clinics(self, scope: Scope, clinic_ids: Sequence[str]) -> dict[str, Clinic]:
-        raise AssertionError
-
-    async def clinic_by_slug(self, scope: Scope, slug: str) -> Clinic | None:
-        raise AssertionError
-
-    async def leave_days(self, scope: Scope, provider_id: str, first: date, last: date) -> set[date]:
-        raise AssertionError
-
 
 class _Claims:
     """Answers when told to."""
@@ -74,24 +54,6 @@ class _Claims:
         if self.away:
             raise UnavailableError("MongoDB does not answer")
         return taken
-
-    async def tentative(self, scope: Scope, command: PlaceBooking, intake: Intake, expires_at: datetime) -> bool:
-        raise AssertionError
-
-    async def hold(self, scope: Scope, step: HoldSlot) -> tuple[bool, bytes | None]:
-        raise AssertionError
-
-    async def book(self, scope: Scope, claim: ClaimRef) -> bool:
-        raise AssertionError
-
-    async def release(self, scope: Scope, claim: ClaimRef) -> None:
-        raise AssertionError
-
-    async def drop_tentative(self, scope: Scope, claim: ClaimRef) -> None:
-        raise AssertionError
-
-    async def unpaid_holds(self, scope: Scope) -> int:
-        raise AssertionError
 
 
 class _Feed:

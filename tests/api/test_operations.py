@@ -150,9 +150,7 @@ async def test_an_unknown_workflow_is_not_found(api: Api) -> None:
         ("patient", "nobody.visits.example", 200),
     ],
 )
-async def test_the_clinic_of_the_host_agrees_with_the_token(
-    named: Api, account: str, host: str, status: int
-) -> None:
+async def test_the_clinic_of_the_host_agrees_with_the_token(named: Api, account: str, host: str, status: int) -> None:
     async with named.client(account, Host=host) as client:
         assert (await client.get("/v1/appointments")).status_code == status
 

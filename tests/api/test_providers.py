@@ -36,9 +36,7 @@ def _days(first: int = 1, last: int = 7) -> dict[str, str]:
 
 
 async def _slots(client: httpx.AsyncClient, **params: str) -> httpx.Response:
-    return await client.get(
-        f"/v1/providers/{PROVIDER.id}/slots", params={"service_id": SERVICE, **_days(), **params}
-    )
+    return await client.get(f"/v1/providers/{PROVIDER.id}/slots", params={"service_id": SERVICE, **_days(), **params})
 
 
 async def test_a_clinic_by_its_subdomain(anybody: httpx.AsyncClient) -> None:
@@ -66,7 +64,9 @@ async def test_the_list_is_paged_without_gaps_or_repeats(anybody: httpx.AsyncCli
     ids: set[str] = set()
     cursor: str | None = None
     for _ in range(50):
-        page = (await anybody.get("/v1/providers", params={"limit": 4, **({"cursor": cursor} if cursor else {})})).json()
+        page = (
+            await anybody.get("/v1/providers", params={"limit": 4, **({"cursor": cursor} if cursor else {})})
+        ).json()
         assert len(page["items"]) <= 4
         names += [one["name"] for one in page["items"]]
         ids |= {one["id"] for one in page["items"]}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 75.0
+START_SECONDS = 150.0
 STOP_SECONDS = 30.0
 
 
@@ -39,7 +39,7 @@ def visitnow(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[st
         env=environment(temporary),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.stack import visitnow
 
 
+# Half a minute alone; a machine that runs other tests beside it takes its time.
+@pytest.mark.timeout(300)
 def test_every_act_ends_as_the_story_says(tmp_path: Path) -> None:
     told = visitnow(tmp_path, "demo", "--once")
     assert told.returncode == 0, told.stdout + told.stderr

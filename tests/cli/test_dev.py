@@ -32,6 +32,9 @@ ACCOUNTS = {
 
 Json = dict[str, Any]
 
+# A whole stack starts in ten seconds alone; beside other tests it takes its time.
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
