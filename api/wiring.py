@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import NamedTuple
 
-from redis.asyncio import Redis
 from temporalio.client import Client
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.repositories import Repositories
+from adapters.redis.client import RedisClient, unavailable
 from adapters.redis.client import connect as connect_redis
-from adapters.redis.client import unavailable
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.limits import RateLimiter
 from adapters.redis.tickets import Tickets
@@ -79,7 +78,7 @@ class _Connected(NamedTuple):
     settings: Settings
     stores: Repositories
     client: Client
-    redis: Redis
+    redis: RedisClient
     listener: FeedListener
 
 

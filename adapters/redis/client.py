@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -11,6 +12,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from models.errors import UnavailableError
+
+RedisClient: TypeAlias = Redis
+"""The client's type, for those who only pass it on."""
 
 TIMEOUT_SECONDS = 0.5
 """Redis only speeds things up: waiting longer for it than for MongoDB would turn that around."""
