@@ -289,7 +289,10 @@ class BookingWorkflow:
     async def _book_unwanted(self, fact: PaymentFact) -> None:
         await capture(self._parties, fact, stray=True)
         step = self._advance(EventType.PAYMENT_LATE, None, PaymentState.CAPTURED, SYSTEM, fact.payment_id)
-        step = step.model_copy(update={"payment_id": fact.payment_id, "captured_added": fact.amount})
+        waiting = WaitingFor(event="visit", until=self._command.closes_at) if self._is(State.CONFIRMED) else None
+        step = step.model_copy(
+            update={"payment_id": fact.payment_id, "captured_added": fact.amount, "waiting_for": waiting}
+        )
         await local_first(BookingActivities.advance, step, STORE, "note the late money")
         self._enter(self._state, PaymentState.CAPTURED)
 

@@ -217,11 +217,11 @@ class WorkflowGateway:
             amount=amount.amount,
             reason=RefundReason.GOODWILL,
         )
-        await self._promise(appointment, refund, reason)
+        await self._promise(principal, appointment, refund, reason)
         await self._reporter.report_refund(refund)
         return refund, True
 
-    async def _promise(self, appointment: Appointment, refund: RefundRecord, note: str) -> None:
+    async def _promise(self, principal: Principal, appointment: Appointment, refund: RefundRecord, note: str) -> None:
         now = datetime.now(UTC)
         scope = Tenant(appointment.tenant_id)
         entry = RefundEntry(
@@ -231,7 +231,8 @@ class WorkflowGateway:
             reason=refund.reason,
             payment_id=refund.payment_id,
         )
-        if not await self._stores.appointments.reserve_refund(scope, appointment.id, entry, now):
+        actor = actor_of(principal.subject, principal.roles)
+        if not await self._stores.appointments.reserve_refund(scope, appointment.id, entry, now, actor):
             raise VisitNowError(Code.REFUND_EXCEEDS_PAYMENT)
         await self._stores.payments.open_refund(scope, refund, note, now)
 

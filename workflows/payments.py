@@ -193,6 +193,12 @@ class RefundWorkflow:
         gateway_id = fact.refund_id if fact else self._refund.gateway_refund_id
         if state is self._state and gateway_id == self._refund.gateway_refund_id:
             return
+        if state is RefundState.FAILED and self._refund.gateway_refund_id != gateway_id:
+            # The books must have seen the refund leave before they can see it come back.
+            await self._book(RefundState.PENDING, gateway_id)
+        await self._book(state, gateway_id)
+
+    async def _book(self, state: RefundState, gateway_id: str | None) -> None:
         step = SettleRefund(refund=self._refund, state=state, gateway_refund_id=gateway_id, at=workflow.now())
         self._refund = await local_first(PaymentActivities.settle_refund, step, STORE, f"refund {state}")
         if self._refund.state is RefundState.FAILED:
