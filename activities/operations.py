@@ -12,6 +12,7 @@ from activities.failures import typed_failures
 from activities.webhooks import WebhookRouter
 from models.base import Model, UtcDatetime
 from models.booking import Appointment
+from models.errors import GatewayError
 from models.identity import System
 from models.operations import ReconciliationTally
 from models.payments import GatewayPaymentStatus
@@ -64,42 +65,50 @@ class OperationsActivities:
         """Look at everything once."""
         with typed_failures():
             webhooks = await self._webhooks(sweep.at)
-            asked, found = await self._orders(sweep)
             refunds = await self._refunds(sweep.at)
             bookings = await self._overdue(sweep.at)
-        return ReconciliationTally(
-            webhooks_signalled=webhooks,
-            orders_asked=asked,
-            payments_found=found,
-            refunds_revived=refunds,
-            bookings_revived=bookings,
+            # Last, since it is the only part that the gateway can hold up.
+            orders = await self._orders(sweep)
+        return orders.model_copy(
+            update={"webhooks_signalled": webhooks, "refunds_revived": refunds, "bookings_revived": bookings}
         )
 
     async def _webhooks(self, at: datetime) -> int:
-        waiting = await self._inbox.waiting(at - WEBHOOK_PATIENCE, PAGE)
-        for event in waiting:
-            await self._router.pass_on(event)
-        return len(waiting)
+        """Pass on what was not; whatever was passed on no longer waits, so the next page is always the first."""
+        count = 0
+        while waiting := await self._inbox.waiting(at - WEBHOOK_PATIENCE, PAGE):
+            for event in waiting:
+                await self._router.pass_on(event)
+                activity.heartbeat(event.id)
+            count += len(waiting)
+        return count
 
-    async def _orders(self, sweep: Sweep) -> tuple[int, int]:
+    async def _orders(self, sweep: Sweep) -> ReconciliationTally:
         """Orders of ended bookings on which nobody is known to have paid."""
-        found = 0
+        found = refused = 0
 
         async def ask(appointment: Appointment) -> None:
-            nonlocal found
+            nonlocal found, refused
             order_id = appointment.order_id
             if order_id is None:
                 return
-            facts = await self._gateway.payments_of(order_id)
-            news = [fact for fact in facts if fact.status in _MONEY and fact.payment_id != appointment.payment_id]
-            if news:
+            try:
+                facts = await self._gateway.payments_of(order_id)
+            except GatewayError as error:
+                if error.retryable:
+                    raise
+                # One order that the gateway will not hear of must not keep the others from being asked for.
+                activity.logger.warning("the gateway refuses to tell of %s: %s", order_id, error)
+                refused += 1
+                return
+            if any(fact.status in _MONEY and fact.payment_id != appointment.payment_id for fact in facts):
                 found += 1
                 await self._starter.report_payment(appointment.id, order_id, None)
 
         asked = await self._each(
             lambda after: self._appointments.unsettled(SWEEP, sweep.orders_since, sweep.at, after, PAGE), ask
         )
-        return asked, found
+        return ReconciliationTally(orders_asked=asked, payments_found=found, orders_refused=refused)
 
     async def _refunds(self, at: datetime) -> int:
         return await self._each(
@@ -118,12 +127,12 @@ class OperationsActivities:
         )
 
     async def _each(self, page: Callable[[str], Awaitable[list[T]]], act: Callable[[T], Awaitable[None]]) -> int:
-        """Walk through pages by id, telling Temporal after each that we are alive."""
+        """Walk through pages by id, telling Temporal after each item that we are alive."""
         after, count = "", 0
         while items := await page(after):
             for item in items:
                 await act(item)
-            count += len(items)
+                count += 1
+                activity.heartbeat(count)
             after = items[-1].id
-            activity.heartbeat(count)
         return count

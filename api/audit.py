@@ -40,6 +40,10 @@ class AuditLog:
         """Note that somebody's role did not allow what they asked for. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, AuditAction.REFUSED, who.tenant_id, permission, None)])
 
+    async def act(self, request: Request, admin: Principal, target: str) -> None:
+        """Note what an admin of the platform looked into or did. Raises `UnavailableError`."""
+        await self._trail.append([self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)])
+
     def _entry(
         self, request: Request, who: Principal, action: AuditAction, tenant_id: str, target: str, subject_id: str | None
     ) -> AuditEntry:

@@ -172,6 +172,7 @@ class MayUseCodec:
         if self.permission not in principal.permissions:
             await services.audit.refusal(request, principal, self.permission)
             raise VisitNowError(Code.FORBIDDEN)
+        await services.audit.act(request, principal, self.permission)
 
 
 def _is_local_ui(request: Request, services: Wired) -> bool:

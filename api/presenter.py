@@ -19,7 +19,6 @@ from api.schemas.payments import RefundView
 from api.schemas.providers import ClinicView, ProviderRef
 from models.booking import Appointment, RefundEntry
 from models.booking_view import actions, cancel_terms, payment_offer
-from models.errors import not_found
 from models.identity import Principal, System
 from models.ids import reference
 from models.money import Money
@@ -81,10 +80,8 @@ class Presenter:
         now = datetime.now(UTC)
         views = []
         for one in appointments:
-            provider, clinic = providers.get(one.provider_id), clinics.get(one.clinic_id)
-            if provider is None or clinic is None:
-                raise not_found()
-            views.append(self._view(one, viewer, ProviderRef.of(provider), ClinicView.of(clinic), now))
+            provider, clinic = ProviderRef.of(providers[one.provider_id]), ClinicView.of(clinics[one.clinic_id])
+            views.append(self._view(one, viewer, provider, clinic, now))
         return views
 
     def _view(

@@ -6,15 +6,19 @@ import argparse
 import resource
 import sys
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
+from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError
 
 from bench.catalogue import RACED
 from bench.figures import Figure
 from bench.measures import bookings, growth, history, listing, memory, placing, race
+from bench.product import BenchError
 from bench.report import as_json, save, show
 from bench.rig import QUICK, Plan, Rig, Tell, rig
 from cli.output import explained
@@ -41,32 +45,48 @@ def _options() -> argparse.Namespace:
 async def _measure(plan: Plan, wanted: set[int], tell: Tell) -> list[Figure]:
     figures: list[Figure] = []
     async with rig(plan, tell) as system:
-        # Memory first: an open booking only takes any while the worker's cache has room.
-        if memory.NUMBER in wanted:
-            figures += await memory.measure(system)
-        if history.NUMBER in wanted:
-            figures += await history.measure(system)
-        if placing.NUMBER in wanted:
-            figures += await placing.measure(system)
-        if wanted & {bookings.NUMBER, bookings.PEER_NUMBER}:
-            figures += await bookings.measure(system, wanted)
-        figures += await _measure_reads(system, wanted)
-        if race.NUMBER in wanted:
-            figures += await race.measure(system)
+        for numbers, measure in _MEASURES:
+            if asked := wanted & numbers:
+                figures += await _guarded(measure, system, asked)
     return sorted(figures, key=lambda figure: figure.measure)
 
 
-async def _measure_reads(system: Rig, wanted: set[int]) -> list[Figure]:
-    figures: list[Figure] = []
-    if listing.NUMBER in wanted:
-        figures += await listing.measure(system)
-    if growth.NUMBER in wanted:
-        figures += await growth.measure(system)
-    return figures
+_MEASURES: tuple[tuple[set[int], Callable[[Rig, set[int]], Awaitable[list[Figure]]]], ...] = (
+    # Memory first: an open booking only takes any while the worker's cache has room.
+    ({memory.NUMBER}, lambda system, _: memory.measure(system)),
+    ({history.NUMBER}, lambda system, _: history.measure(system)),
+    ({placing.NUMBER}, lambda system, _: placing.measure(system)),
+    ({bookings.NUMBER, bookings.PEER_NUMBER}, bookings.measure),
+    ({listing.NUMBER}, lambda system, _: listing.measure(system)),
+    ({growth.NUMBER}, lambda system, _: growth.measure(system)),
+    ({race.NUMBER}, lambda system, _: race.measure(system)),
+)
+
+
+async def _guarded(
+    measure: Callable[[Rig, set[int]], Awaitable[list[Figure]]], system: Rig, asked: set[int]
+) -> list[Figure]:
+    """One measure; where it fails, a row that says so, and the others are measured all the same."""
+    try:
+        return await measure(system, asked)
+    except* (BenchError, OSError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as group:
+        reason = next(_leaves(group))
+        system.tell(f"failed: {type(reason).__name__}: {reason}")
+        system.tell(system.log_tails())
+        text = f"{type(reason).__name__}: {reason}"
+    return [Figure(number, "not measured", None, None, text, failed=True) for number in sorted(asked)]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def main() -> int:
-    """Measure; 0 also where a goal was missed, since a figure is not a test."""
+    """Measure; 0 also where a goal was missed, since a figure is not a test, and 1 where something did not work."""
     options = _options()
     plan = QUICK if options.quick else Plan()
     if options.rounds:
@@ -89,7 +109,7 @@ def main() -> int:
         save(report, options.json)
     else:
         sys.stdout.write(report)
-    return 0
+    return int(any(figure.failed for figure in figures))
 
 
 def _raise_file_limit() -> None:

@@ -43,10 +43,10 @@ IDLE_EVENTS = 10
 class Baselines:
     """The bare booking and the no-op workflow."""
 
-    def __init__(self, client: Client, worker_pid: int) -> None:
+    def __init__(self, client: Client, worker: Process) -> None:
         """The client does not encrypt."""
         self._client = client
-        self.worker_pid = worker_pid
+        self.worker = worker
         self._waiting: dict[str, asyncio.Event] = {}
 
     def rung(self, bell: socket.socket) -> None:
@@ -168,12 +168,9 @@ async def baselines(settings: Settings, folder: Path) -> AsyncIterator[Baselines
                 namespace=settings.temporal_namespace,
                 data_converter=pydantic_data_converter,
             )
-            driver = Baselines(client, worker.pid)
+            driver = Baselines(client, worker)
             asyncio.get_running_loop().add_reader(bell, driver.rung, bell)
             yield driver
             asyncio.get_running_loop().remove_reader(bell)
-        except Exception as error:
-            error.add_note(f"the bench's worker wrote last:\n{worker.log_tail()}")
-            raise
         finally:
             await asyncio.to_thread(worker.stop)

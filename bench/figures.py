@@ -64,6 +64,7 @@ class Verdict(StrEnum):
     MISS = "MISS"
     NO_GOAL = "no goal"
     SKIPPED = "skipped"
+    FAILED = "FAILED"
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,15 @@ class Figure:
     value: float | None
     goal: Goal | None
     detail: str
-    unit: str = ""
+    failed: bool = False
     rounds: dict[str, list[float]] = field(default_factory=dict)
     """What each round measured, by side; for the JSON."""
 
     @property
     def verdict(self) -> Verdict:
         """Whether the goal was hit."""
+        if self.failed:
+            return Verdict.FAILED
         if self.value is None:
             return Verdict.SKIPPED
         return self.goal.verdict(self.value) if self.goal else Verdict.NO_GOAL

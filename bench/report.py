@@ -15,7 +15,13 @@ from rich.table import Table
 from bench.figures import Figure, Verdict
 from bench.rig import Plan
 
-_COLOURS = {Verdict.HIT: "green", Verdict.MISS: "red", Verdict.NO_GOAL: "cyan", Verdict.SKIPPED: "yellow"}
+_COLOURS = {
+    Verdict.HIT: "green",
+    Verdict.MISS: "red",
+    Verdict.NO_GOAL: "cyan",
+    Verdict.SKIPPED: "yellow",
+    Verdict.FAILED: "red bold",
+}
 
 
 def show(figures: Sequence[Figure], plan: Plan, console: Console) -> None:

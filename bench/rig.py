@@ -69,7 +69,14 @@ class Rig:
     @property
     def baseline_pids(self) -> Mapping[str, int]:
         """The processes that a workflow of a baseline keeps busy."""
-        return {"temporal": self.stack.pids["temporal"], "worker": self.baselines.worker_pid}
+        return {"temporal": self.stack.pids["temporal"], "worker": self.baselines.worker.pid}
+
+    def log_tails(self) -> str:
+        """What the processes under test wrote last, for the report of a failure."""
+        logs = {"the bench's worker": self.baselines.worker.log_tail()}
+        for name in ("api", "worker"):
+            logs[name] = self.stack.log_tail(name)
+        return "\n".join(f"-- {name}:\n{text}" for name, text in logs.items())
 
 
 @asynccontextmanager

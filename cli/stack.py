@@ -130,6 +130,10 @@ class LocalStack:
         self._children.clear()
         self._sandbox = self._settings = None
 
+    def log_tail(self, name: str) -> str:
+        """The last lines that a child of that name has written; empty where there is none."""
+        return next((child.log_tail() for child in self._children if child.name == name), "")
+
     def check(self) -> None:
         """Raise `StartError` with the end of its log if a child has ended by itself."""
         for name, alive, log in self._watched():

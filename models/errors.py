@@ -162,5 +162,5 @@ class GatewayError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Bad requests stay bad; server errors, rate limits and keys still in flight may pass."""
-        return self.status in (409, 429) or self.status >= 500  # noqa: PLR2004  HTTP statuses
+        """Only a bad request stays bad: outages, rate limits, keys in flight and credentials of ours may be mended."""
+        return self.status != 400  # noqa: PLR2004  an HTTP status

@@ -35,5 +35,6 @@ class ReconciliationTally(Model):
     webhooks_signalled: int = 0
     orders_asked: int = 0
     payments_found: int = 0
+    orders_refused: int = 0
     refunds_revived: int = 0
     bookings_revived: int = 0

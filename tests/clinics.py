@@ -96,15 +96,16 @@ def offer(tenant: str, key: str, doctor: str = "open") -> Offer:
     return Offer(f"prv_{tenant}_{doctor}_{clinic}", f"svc_{tenant}_{doctor}_{clinic}_{key}")
 
 
-def staff_of(tenant: str) -> Account:
-    """Somebody at the front desk of one of these clinics."""
+def employee(tenant: str, role: Role) -> Account:
+    """Somebody who works at one of these clinics; the doctor is the one who works around the clock."""
     return Account(
-        id=f"usr_staff_{tenant}",
+        id=f"usr_{role}_{tenant}",
         tenant_id=f"tnt_{tenant}",
-        roles=frozenset({Role.STAFF}),
-        clinic_ids=frozenset({f"cln_{tenant}_central"}),
-        name="Front Desk",
-        email=f"staff@{tenant}.example",
+        roles=frozenset({role}),
+        provider_id=offer(tenant, "visit").provider_id if role is Role.DOCTOR else None,
+        clinic_ids=frozenset() if role is Role.ADMIN else frozenset({f"cln_{tenant}_central"}),
+        name=f"The {role}",
+        email=f"{role}@{tenant}.example",
     )
 
 

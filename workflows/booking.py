@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
     from models.policy import refund_amount
     from workflows import attributes
-    from workflows.payments import Parties, capture, give_back
+    from workflows.payments import Parties, answered, capture, give_back
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
 
 HOLD_BACKSTOP = timedelta(minutes=10)
@@ -211,7 +211,7 @@ class BookingWorkflow:
                     await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, None)
 
     async def _ask(self) -> PaymentAnswer:
-        return await local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway")
+        return await answered(local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway"))
 
     def _question(self) -> AskPayment:
         return AskPayment(

@@ -31,6 +31,7 @@ class ReconciliationWorkflow:
         tally = await heartbeating(OperationsActivities.sweep, sweep, SWEEP, "compare with the gateway")
         workflow.set_current_details(
             f"{tally.webhooks_signalled} webhooks passed on, {tally.orders_asked} orders asked, "
+            f"{tally.orders_refused} of them refused, "
             f"{tally.payments_found} payments found, {tally.refunds_revived} refunds and "
             f"{tally.bookings_revived} bookings woken"
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -18,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         LateOrder,
         OpenRefund,
         PaymentActivities,
+        PaymentAnswer,
         SettleRefund,
     )
     from models.base import Model
@@ -65,8 +67,22 @@ class Parties(Model):
     subject_id: str
 
 
+async def answered(asking: Awaitable[PaymentAnswer]) -> PaymentAnswer:
+    """Await the gateway's answer about an order; where it refuses to give one, nobody has paid, and somebody looks."""
+    try:
+        return await asking
+    except (ActivityError, ApplicationError) as error:
+        if not is_refusal(error):
+            raise
+        attributes.call_a_human()
+        return PaymentAnswer(settles=None, strays=())
+
+
 async def capture(parties: Parties, fact: PaymentFact, *, stray: bool = False) -> bool:
-    """Take the money and book it; False where it is gone. What the gateway took by itself is only booked."""
+    """Take the money and book it; False where it is gone. What the gateway took by itself is only booked.
+
+    Money that the gateway has and refuses to hand over counts as gone: it goes back to the payer by itself.
+    """
     step = CapturePayment(
         capture=Capture(
             tenant_id=parties.tenant_id,
@@ -81,7 +97,13 @@ async def capture(parties: Parties, fact: PaymentFact, *, stray: bool = False) -
         already_captured=fact.captured,
         at=workflow.now(),
     )
-    return await local_first(PaymentActivities.capture, step, GATEWAY_WRITE, "capture the payment")
+    try:
+        return await local_first(PaymentActivities.capture, step, GATEWAY_WRITE, "capture the payment")
+    except (ActivityError, ApplicationError) as error:
+        if not is_refusal(error):
+            raise
+        attributes.call_a_human()
+        return False
 
 
 async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundRecord | None:
@@ -263,7 +285,7 @@ class LatePaymentWorkflow:
 
     async def _look(self, parties: Parties, found: LateFound) -> None:
         question = AskPayment(order_id=self._late.order_id, amount=found.amount, settled_by=found.settled_by, over=True)
-        answer = await regular(PaymentActivities.ask, question, GATEWAY_READ, "ask the gateway")
+        answer = await answered(regular(PaymentActivities.ask, question, GATEWAY_READ, "ask the gateway"))
         for stray in answer.strays:
             if stray.payment_id not in self._seen:
                 self._seen.add(stray.payment_id)

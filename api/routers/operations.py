@@ -82,13 +82,15 @@ async def jwks(services: Wired) -> KeySetView:
 
 @router.get("/v1/operations/workflows/{workflow_id}", responses=problem_responses(*GUARD_CODES, Code.NOT_FOUND))
 async def workflow(
+    request: Request,
     workflow_id: Annotated[str, Path(max_length=200, description="As in the Temporal UI, like `booking:apt_…`.")],
     caller: MayOperate,
     services: Wired,
 ) -> WorkflowView:
     """What a workflow waits for, until when, and what it has done; with its link in the Temporal UI."""
-    del caller  # the permission is all that is asked of them
-    return await services.gateway.workflow(workflow_id)
+    found = await services.gateway.workflow(workflow_id)
+    await services.audit.act(request, caller, found.id)
+    return found
 
 
 @router.get("/openapi.json", dependencies=[PUBLIC], include_in_schema=False)

@@ -18,7 +18,7 @@ async def measure(rig: Rig) -> list[Figure]:
     grown: dict[str, list[float]] = {"booking": [], "noop": []}
     sides = {
         "booking": (rig.product.book, rig.product_pids["worker"]),
-        "noop": (rig.baselines.open_noop, rig.baselines.worker_pid),
+        "noop": (rig.baselines.open_noop, rig.baselines.worker.pid),
     }
     for job, _ in sides.values():
         rig.tell("memory: warming up")

@@ -32,8 +32,8 @@ async def _start(stack: Stack, service_id: str = ONLINE.id) -> str:
     return starts[next(_TAKEN) % 40]
 
 
-async def _held(stack: Stack, client: httpx.AsyncClient, **more: object) -> Json:
-    answer = await stack.place(client, PROVIDER.id, ONLINE.id, await _start(stack), **more)
+async def _held(stack: Stack, client: httpx.AsyncClient, reason: str | None = None) -> Json:
+    answer = await stack.place(client, PROVIDER.id, ONLINE.id, await _start(stack), reason=reason)
     assert answer.status_code == 201, answer.text
     found: Json = answer.json()
     return found
@@ -46,9 +46,9 @@ async def _shown(client: httpx.AsyncClient, appointment_id: str) -> Json:
     return found
 
 
-async def _confirmed(stack: Stack, client: httpx.AsyncClient, held: Json) -> Json:
-    """Pay, and report it as the browser does."""
-    paid = await stack.pay(held["payment"]["order_id"], webhook="never")
+async def _confirmed(stack: Stack, client: httpx.AsyncClient, held: Json, webhook: str = "never") -> Json:
+    """Pay, and report it as the browser does; unless told otherwise the gateway never says a word about it."""
+    paid = await stack.pay(held["payment"]["order_id"], webhook=webhook)
     answer = await client.post(f"/v1/appointments/{held['id']}/payment", json=_report(paid))
     assert answer.status_code == 200, answer.text
     found: Json = answer.json()
@@ -87,7 +87,8 @@ async def test_a_booking_has_the_contract_s_form(stack: Stack) -> None:
     assert (made["patient"], made["reason"]) == (who, "fever\nsince Monday")
     assert made["actions"] == ["pay", "cancel"]
     assert made["waiting_for"]["event"] == "payment"
-    assert [(one["state"], one["by"]) for one in made["history"]][0] == ("held", "patient")
+    first_step = made["history"][0]
+    assert (first_step["state"], first_step["by"]) == ("held", "patient")
     assert abs(datetime.fromisoformat(made["server_time"]) - datetime.now(UTC)) < timedelta(minutes=1)
     payment = made["payment"]
     assert payment.keys() == {"status", "order_id", "key_id", "amount", "deadline", "checkout_url"}
@@ -125,7 +126,10 @@ async def test_a_key_is_good_for_one_request(stack: Stack, key: str) -> None:
     async with stack.client() as client, stack.client("other_patient") as other:
         first = await stack.place(client, PROVIDER.id, ONLINE.id, start, key=key)
         assert first.status_code == 201
-        for changed in ({"reason": "another"}, {"patient": {"name": "B", "date_of_birth": "2000-01-01", "relation": "x"}}):
+        for changed in (
+            {"reason": "another"},
+            {"patient": {"name": "B", "date_of_birth": "2000-01-01", "relation": "x"}},
+        ):
             reused = await stack.place(client, PROVIDER.id, ONLINE.id, start, key=key, **changed)
             assert (reused.status_code, reused.json()["code"]) == (422, Code.IDEMPOTENCY_KEY_REUSED)
         somebody_else_s = await stack.place(other, PROVIDER.id, ONLINE.id, await _start(stack), key=key)
@@ -225,7 +229,7 @@ async def test_lists_are_paged_and_filtered(stack: Stack) -> None:
         assert span == []
         day = (await client.get("/v1/appointments", params={"from": first[:10], "to": first[:10]})).json()["items"]
         assert {one["id"] for one in day} == {one["id"] for one in made if str(one["start"])[:10] == first[:10]}
-        for bad in ("x", page["next_cursor"] or "W10"):
+        for bad in ("x", "W10"):
             answer = await client.get("/v1/appointments", params={"cursor": bad})
             assert (answer.status_code, answer.json()["code"]) == (400, Code.CURSOR_INVALID)
 
@@ -250,13 +254,13 @@ async def test_the_calendar_file(stack: Stack) -> None:
         [event] = Calendar.from_ical(answer.text).events
         assert event.start == datetime.fromisoformat(held["start"])
         assert event["status"] == "TENTATIVE"
-        assert PROVIDER.name in event["summary"]
+        assert PROVIDER.name in str(event["summary"])
         assert "canary" not in answer.text
         await client.post(f"/v1/appointments/{held['id']}/cancel", json={"reason": "made up"})
         after = await client.get(path)
         [cancelled] = Calendar.from_ical(after.text).events
         assert (cancelled["uid"], cancelled["status"]) == (event["uid"], "CANCELLED")
-        assert cancelled["sequence"] > event["sequence"]
+        assert int(str(cancelled["sequence"])) > int(str(event["sequence"]))
 
 
 # Paying
@@ -329,7 +333,9 @@ async def test_cancelling_what_was_not_paid_gives_nothing_back(stack: Stack) -> 
         assert (answer.status_code, answer.json()["refund"]) == (200, None)
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 501}, {"reason": "x", "refund": 1}, {"reason": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"reason": ""}, {"reason": "x" * 501}, {"reason": "x", "refund": 1}, {"reason": 1}]
+)
 async def test_cancelling_takes_a_reason_and_nothing_else(stack: Stack, body: Json) -> None:
     async with stack.client() as client:
         held = await _held(stack, client)
@@ -340,7 +346,7 @@ async def test_cancelling_takes_a_reason_and_nothing_else(stack: Stack, body: Js
 
 async def test_the_clinic_refunds_by_parts_and_never_too_much(stack: Stack) -> None:
     async with stack.client() as client, stack.client("staff") as staff:
-        confirmed = await _confirmed(stack, client, await _held(stack, client))
+        confirmed = await _confirmed(stack, client, await _held(stack, client), webhook="once")
         path = f"/v1/appointments/{confirmed['id']}/refunds"
         half = {"amount": {"amount": ONLINE.fee.amount // 2, "currency": "INR"}, "reason": "the doctor was late"}
         headers = {"Idempotency-Key": secrets.token_hex(8)}
@@ -382,7 +388,9 @@ async def test_an_operator_reads_what_a_booking_waits_for(stack: Stack) -> None:
         assert (seen["type"], seen["status"], seen["waiting_for"]["event"]) == ("BookingWorkflow", "running", "payment")
         assert seen["temporal_ui_url"].startswith(stack.settings.temporal_ui_url)
         assert held["id"] in seen["temporal_ui_url"]
-        assert ACCOUNTS["patient"].name not in answer.text
+        assert str(ACCOUNTS["patient"].name) not in answer.text
+    acts = list(stack.db.audit.find({"action": "admin.act", "actor": ACCOUNTS["admin"].id}))
+    assert [one["target"] for one in acts] == [f"booking:{held['id']}"]
 
 
 async def test_everything_is_ready(stack: Stack) -> None:

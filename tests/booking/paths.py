@@ -191,10 +191,10 @@ async def _booked(visit: Visit) -> None:
     await visit.reaches("confirmed")
 
 
-_PLACING: Final = ("booking.hold", "payments.open_order")
-_SETTLING: Final = (*_PLACING, "payments.ask", "booking.book", "payments.capture", "booking.advance")
+PLACING: Final = ("booking.hold", "payments.open_order")
+_SETTLING: Final = (*PLACING, "payments.ask", "booking.book", "payments.capture", "booking.advance")
 _REFUNDING: Final = ("payments.open_refund", "payments.send_refund", "payments.refund_status", "payments.settle_refund")
-_EXPIRING: Final = (*_PLACING, "payments.ask", "booking.close")
+_EXPIRING: Final = (*PLACING, "payments.ask", "booking.close")
 
 PATHS: Final = {
     path.name: path
@@ -208,6 +208,7 @@ PATHS: Final = {
             "captured",
             _SETTLING,
         ),
+        Path("hurried", clinics.offer("swift", "visit"), _paid, "confirmed", "captured", _SETTLING),
         Path("expired", clinics.offer("swift", "visit"), _expires, "expired", "pending", _EXPIRING),
         Path(
             "late_authorized",

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import httpx
@@ -56,6 +57,13 @@ def ok(answer: httpx.Response, status: int = HTTPStatus.OK) -> Json:
 async def a_start(stack: Stack, offer: Offer, *, days: tuple[int, int] = (3, 12)) -> str:
     """The first free start."""
     return (await stack.free_starts(offer.provider_id, offer.service_id, days=days))[0]
+
+
+async def start_in(stack: Stack, offer: Offer, hours: float) -> str:
+    """The first free start that is at least so many hours away."""
+    earliest = datetime.now(UTC) + timedelta(hours=hours)
+    free = await stack.free_starts(offer.provider_id, offer.service_id, days=(0, 3))
+    return next(start for start in free if datetime.fromisoformat(start) >= earliest)
 
 
 async def ask(stack: Stack, who: httpx.AsyncClient, offer: Offer, start: str, **more: object) -> httpx.Response:
@@ -218,6 +226,19 @@ async def money_of(stack: Stack, appointment: str) -> Money:
     payments = [one for one in ledger["payments"] if one["order_id"] in orders]
     paid = {one["id"] for one in payments}
     return Money(payments, [one for one in ledger["refunds"] if one["payment_id"] in paid])
+
+
+async def send_what_was_lost(stack: Stack, paid: Json, event: str) -> None:
+    """A webhook that never left is sent after all, once it is there."""
+    async with stack.control() as control:
+
+        async def lost() -> list[str]:
+            sent = ok(await control.get("/_control/webhooks"))["items"]
+            mine = [one for one in sent if (one["payment_id"], one["event"]) == (paid["payment_id"], event)]
+            return [one["event_id"] for one in mine]
+
+        for event_id in await eventually(lost, bool):
+            ok(await control.post(f"/_control/webhooks/{event_id}/send"))
 
 
 def claims_of(stack: Stack, appointment: str) -> int:

@@ -21,7 +21,7 @@ from tests.booking.support import somebody
 from tests.booking.town import Town
 from tests.stack import Json, Stack, eventually
 
-SAMPLED = ("paid", "expired", "late_captured", "cancelled_held", "cancelled_paid")
+SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,6 +58,7 @@ async def test_the_gateway_answers_too_late_after_doing_what_was_asked(town: Tow
 
 async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:
     visits = [
+        await town.visit("hurried", webhook="never"),
         await town.visit("late_captured", webhook="thrice"),
         await town.visit("cancelled_paid", webhook="thrice"),
         await town.visit("cancelled_paid", webhook="reordered"),
@@ -68,7 +69,7 @@ async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:
 
 async def test_mongodb_dies_while_a_payment_is_settled(town: Town) -> None:
     visit = await town.visit("paid")
-    async with town.held_up("before:payments.capture", town.restart_mongod):
+    async with town.held_up("before:payments.capture", lambda: town.restart("mongod")):
         await visit.play()
     await town.ends_as_usual(visit)
 

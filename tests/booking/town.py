@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path as Folder
 from typing import Final
 
 import pytest
 import pytest_asyncio
+from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError
 
 from adapters.connections import connect_temporal
 from models.operations import ReconciliationTally
@@ -27,6 +29,8 @@ from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
 
 REST_SECONDS: Final = 60.0
+PATIENCE: Final = timedelta(seconds=2)
+LONG_AGO: Final = timedelta(hours=1)
 STRIKE_SECONDS: Final = 60.0
 
 
@@ -118,26 +122,14 @@ class Town:
         armed.touch()
         return armed
 
-    async def restart_mongod(self, down_seconds: float = 0.5) -> None:
-        """MongoDB crashes and comes back."""
-        assert self.servers.mongod is not None
-        self.servers.mongod.process.kill()
+    async def restart(self, server: str, down_seconds: float = 0.5) -> None:
+        """MongoDB (`mongod`), `redis` or `temporal` crashes and comes back; Redis comes back empty."""
+        known = {"mongod": self.servers.mongod, "redis": self.servers.redis, "temporal": self.servers.temporal}
+        chosen = known[server]
+        assert chosen is not None
+        chosen.process.kill()
         await asyncio.sleep(down_seconds)
-        await asyncio.to_thread(self.servers.mongod.start)
-
-    async def restart_redis(self, down_seconds: float = 0.5) -> None:
-        """Redis crashes and comes back empty."""
-        assert self.servers.redis is not None
-        self.servers.redis.process.kill()
-        await asyncio.sleep(down_seconds)
-        await asyncio.to_thread(self.servers.redis.start)
-
-    async def restart_temporal(self, down_seconds: float = 0.5) -> None:
-        """The workflow service crashes and comes back."""
-        assert self.servers.temporal is not None
-        self.servers.temporal.process.kill()
-        await asyncio.sleep(down_seconds)
-        await asyncio.to_thread(self.servers.temporal.start)
+        await asyncio.to_thread(chosen.start)
 
     @asynccontextmanager
     async def forgetful_redis(self) -> AsyncIterator[None]:
@@ -155,6 +147,30 @@ class Town:
     async def sweep(self) -> ReconciliationTally:
         """Run the reconciliation that a schedule runs every few minutes."""
         return await sweep(self.temporal)
+
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[None]:
+        """The schedule of the reconciliation in fast motion: what could not be passed on is swept within seconds."""
+        sweeping = asyncio.create_task(self._keep_sweeping())
+        try:
+            yield
+            assert not sweeping.done(), "nobody swept"
+        finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            # A server that is away is what the tests are about; the next turn looks again.
+            with suppress(PyMongoError, RPCError, WorkflowFailureError):
+                if await asyncio.to_thread(self._age_the_inbox):
+                    await self.sweep()
+
+    def _age_the_inbox(self) -> int:
+        now = datetime.now(UTC)
+        waiting = {"waiting": True, "stored_at": {"$lt": now - PATIENCE, "$gt": now - LONG_AGO}}
+        return self.stack.db.webhook_inbox.update_many(waiting, {"$set": {"stored_at": now - LONG_AGO}}).modified_count
 
 
 async def sweep(temporal: Client) -> ReconciliationTally:

@@ -1,0 +1,49 @@
+"""Whatever the OpenAPI document allows, and much that it does not: every answer is one that the document declares."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case
+from schemathesis.schemas import APIOperation
+
+from adapters.settings import Settings
+from api.app import create_app
+from cli.accounts import ACCOUNTS, mint
+from tests.api.conftest import Api
+
+EXAMPLES: Final = 12
+SCHEMA: Final = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
+    operation.definition.raw["operationId"]: operation
+    for operation in (result.ok() for result in SCHEMA.get_all_operations())
+}
+SPEAKERS: Final = {"refund": "staff", "workflow": "admin", "encode": "admin", "decode": "admin"}
+"""Who asks, where it is not the patient."""
+
+NOT_FOR_US: Final = {405}
+"""Methods that a generator makes up: the document lists those that are offered."""
+
+
+def _fuzz(api: Api, operation: APIOperation[Any, Any, Any, Any], account: str) -> None:
+    token = mint(api.settings, ACCOUNTS[account])
+
+    @given(case=operation.as_strategy())
+    @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    def answers(case: Case) -> None:
+        response = case.call(base_url=api.url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        assert response.status_code < 500 or operation.path == "/readyz", response.text
+        if response.status_code not in NOT_FOR_US:
+            case.validate_response(response)
+
+    answers()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_answer_is_declared(api: Api, name: str) -> None:
+    """The generator blocks, so it runs beside the loop that serves."""
+    await asyncio.to_thread(_fuzz, api, OPERATIONS[name], SPEAKERS.get(name, "patient"))
