@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.failures import typed_failures
 from models.base import Model
 from models.booking import Advance, Advanced, ClaimRef, HoldSlot
+from models.errors import Code
 from models.identity import Tenant
 from models.ports import Appointments, Claims
 
@@ -27,25 +28,25 @@ class BookingActivities:
         self._appointments = appointments
 
     @activity.defn(name="booking.hold")
-    async def hold(self, step: HoldSlot) -> bool:
-        """Take the claim over and write the appointment; False where the time is somebody else's.
+    async def hold(self, step: HoldSlot) -> Code | None:
+        """Take the claim over and write the appointment; otherwise why not.
 
-        A patient's words live only on the tentative claim: where that was lost, the booking is refused rather than
-        made without them.
+        A patient's words live only on the tentative claim: where that was lost, nothing is booked rather than a visit
+        without them, and the same request may be sent again.
         """
         scope = Tenant(step.command.tenant_id)
         with typed_failures():
             held, sealed = await self._claims.hold(scope, step)
             if not held:
-                return False
+                return Code.SLOT_TAKEN
             if step.command.has_intake and sealed is None:
                 existing = await self._appointments.find(scope, step.command.appointment_id, open_sealed=False)
                 if existing is None:
                     await self._claims.release(scope, step.command.claim)
-                    return False
-                return True
+                    return Code.UNAVAILABLE
+                return None
             await self._appointments.insert(scope, step, sealed)
-        return True
+        return None
 
     @activity.defn(name="booking.book")
     async def book(self, claim: ClaimRef) -> bool:

@@ -38,14 +38,15 @@ class Plan:
 
 QUICK = Plan(
     rounds=2,
-    bookings=40,
-    placements=16,
-    listing_seconds=0.4,
-    doctors=20,
-    growth_requests=40,
-    racers=100,
-    open_workflows=12,
-    warm_up=12,
+    bookings=20,
+    bookings_in_flight=8,
+    placements=8,
+    listing_seconds=0.3,
+    doctors=10,
+    growth_requests=20,
+    racers=60,
+    open_workflows=6,
+    warm_up=4,
 )
 """Enough to see that every measure runs; its figures mean little."""
 

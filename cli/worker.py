@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from adapters import logs
 from adapters.settings import Settings, load_settings
@@ -47,7 +48,7 @@ def worker(
     with explained():
         settings = load_settings()
         logs.configure(settings.log_level)
-        asyncio.run(_serve(settings, families(queue, relay=relay), _faults(settings, faults), metrics))
+        uvloop.run(_serve(settings, families(queue, relay=relay), _faults(settings, faults), metrics))
 
 
 def families(queue: Queue, *, relay: bool) -> list[Family]:

@@ -104,7 +104,10 @@ class Appointments(Protocol):
     async def reserve_refund(
         self, scope: Scope, appointment_id: str, entry: RefundEntry, at: datetime, actor: Actor = SYSTEM
     ) -> bool:
-        """Promise money back, never more than was captured; True again on a retry, False where it would be more."""
+        """Promise money back, never more than was captured; True again on a retry.
+
+        False where it would be more, or where the refund's id stands for another amount.
+        """
         ...
 
     async def settle_refund(

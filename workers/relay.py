@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -15,7 +16,13 @@ from models.ports import Appointments, AuditTrail, Feed, Leases, Wake
 
 LEASE = "outbox"
 LEASE_SECONDS = 10.0
+RENEW_SECONDS = 3.0
+"""Within these the lease is surely still ours, so a turn need not ask."""
+
 IDLE_SECONDS = 1.0
+GAP_SECONDS = 0.1
+"""Least time from one turn to the next: after a pause an event goes out at once, under load they go together."""
+
 BATCH = 200
 
 log = structlog.get_logger()
@@ -32,25 +39,37 @@ class Relay:
         self._leases = leases
         self._wake = wake
         self._owner = random_id("relay")
+        self._ours_until = 0.0
 
     async def run(self) -> None:
         """Carry events until cancelled; gives the lease back at the end."""
         try:
             while True:
-                await self._wake.changed(0 if await self._turn() else IDLE_SECONDS)
+                began = time.monotonic()
+                if not await self._turn():
+                    await self._wake.changed(IDLE_SECONDS)
+                    await asyncio.sleep(max(0.0, began + GAP_SECONDS - time.monotonic()))
         finally:
             await self._leases.release(LEASE, self._owner)
 
     async def _turn(self) -> bool:
         """One batch; whether there may be more at once. An outage costs a pause, never an event."""
         try:
-            if not await self._leases.acquire(LEASE, self._owner, LEASE_SECONDS):
+            if not await self._is_ours():
                 return False
             return await self.drain() == BATCH
         except UnavailableError as error:
             log.warning("relay paused", error_type=type(error).__name__)
             await asyncio.sleep(IDLE_SECONDS)
             return False
+
+    async def _is_ours(self) -> bool:
+        now = time.monotonic()
+        if now < self._ours_until:
+            return True
+        ours = await self._leases.acquire(LEASE, self._owner, LEASE_SECONDS)
+        self._ours_until = now + RENEW_SECONDS if ours else 0.0
+        return ours
 
     async def drain(self) -> int:
         """Carry one batch: audit first, since it must not lose any; the number of events."""

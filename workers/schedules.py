@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.client import (
@@ -46,7 +47,7 @@ def schedules() -> dict[str, Schedule]:
 
 
 async def apply(client: Client) -> list[str]:
-    """Create or update every schedule; their ids."""
+    """Create or update every schedule; their ids. What an operator has paused stays paused."""
     for name, schedule in schedules().items():
         try:
             await client.create_schedule(name, schedule)
@@ -56,7 +57,7 @@ async def apply(client: Client) -> list[str]:
 
 
 def _replacing(schedule: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUpdate]:
-    def update(_: ScheduleUpdateInput) -> ScheduleUpdate:
-        return ScheduleUpdate(schedule=schedule)
+    def update(present: ScheduleUpdateInput) -> ScheduleUpdate:
+        return ScheduleUpdate(schedule=replace(schedule, state=present.description.schedule.state))
 
     return update

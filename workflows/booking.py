@@ -28,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         WaitingFor,
         sources_of,
     )
-    from models.errors import Code
     from models.operations import WorkflowStatus
     from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
     from models.policy import refund_amount
@@ -124,8 +123,9 @@ class BookingWorkflow:
 
     async def _place(self) -> Placed:
         command = self._command
-        if not await local_first(BookingActivities.hold, self._hold_step(), STORE, "hold the time"):
-            return Placed(body_hash=command.body_hash, refusal=Code.SLOT_TAKEN)
+        refusal = await local_first(BookingActivities.hold, self._hold_step(), STORE, "hold the time")
+        if refusal is not None:
+            return Placed(body_hash=command.body_hash, refusal=refusal)
         self._done.append("held" if command.needs_payment else "confirmed")
         if command.needs_payment:
             self._wait_for("payment", self._release_at)

@@ -61,6 +61,9 @@ PLACE_ROUTE = "POST /v1/appointments"
 REFUND_ROUTE = "POST /v1/appointments/{id}/refunds"
 QUERY_TIMEOUT = timedelta(seconds=3)
 
+NotedRefund = tuple[RefundRecord, str | None]
+"""A refund and the clinic's words about it, which may have been erased."""
+
 __all__ = ["Placement", "Stores", "WorkflowGateway"]
 
 
@@ -201,11 +204,9 @@ class WorkflowGateway:
         appointment = await self._found(principal, appointment_id)
         scope = Tenant(appointment.tenant_id)
         wanted = refund_id(self._id_secret, principal.tenant_id, principal.subject, REFUND_ROUTE, appointment_id, key)
-        for existing, note in await self._stores.payments.refunds_of(scope, appointment_id):
-            if existing.id == wanted:
-                if existing.amount != amount.amount or note != reason:
-                    raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
-                return existing, False
+        existing = await self._refund_of(scope, appointment_id, wanted)
+        if existing is not None:
+            return _same_refund(existing, amount, reason), False
         if appointment.payment_id is None or appointment.captured == 0:
             raise VisitNowError(Code.STATE_CONFLICT)
         refund = RefundRecord(
@@ -217,11 +218,14 @@ class WorkflowGateway:
             amount=amount.amount,
             reason=RefundReason.GOODWILL,
         )
-        await self._promise(principal, appointment, refund, reason)
-        await self._reporter.report_refund(refund)
-        return refund, True
+        promised = _same_refund(await self._promise(principal, appointment, refund, reason), amount, reason)
+        await self._reporter.report_refund(promised)
+        return promised, True
 
-    async def _promise(self, principal: Principal, appointment: Appointment, refund: RefundRecord, note: str) -> None:
+    async def _promise(
+        self, principal: Principal, appointment: Appointment, refund: RefundRecord, note: str
+    ) -> NotedRefund:
+        """The refund as it stands in the books: of two requests under one key it is the first one's."""
         now = datetime.now(UTC)
         scope = Tenant(appointment.tenant_id)
         entry = RefundEntry(
@@ -233,8 +237,15 @@ class WorkflowGateway:
         )
         actor = actor_of(principal.subject, principal.roles)
         if not await self._stores.appointments.reserve_refund(scope, appointment.id, entry, now, actor):
-            raise VisitNowError(Code.REFUND_EXCEEDS_PAYMENT)
+            found = await self._stores.appointments.find(scope, appointment.id, open_sealed=False)
+            reused = found is not None and any(one.id == refund.id for one in found.refunds)
+            raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED if reused else Code.REFUND_EXCEEDS_PAYMENT)
         await self._stores.payments.open_refund(scope, refund, note, now)
+        return await self._refund_of(scope, appointment.id, refund.id) or (refund, note)
+
+    async def _refund_of(self, scope: Tenant, appointment_id: str, refund_id: str) -> NotedRefund | None:
+        refunds = await self._stores.payments.refunds_of(scope, appointment_id)
+        return next(((refund, note) for refund, note in refunds if refund.id == refund_id), None)
 
     async def report_payment(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
         """Tell the booking, or the order's guardian, that there is something to look at."""
@@ -317,6 +328,13 @@ def _same_body(appointment: Appointment, placement: Placement) -> Appointment:
     if appointment.body_hash != placement.body_hash:
         raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
     return appointment
+
+
+def _same_refund(noted: NotedRefund, amount: Money, reason: str) -> RefundRecord:
+    refund, note = noted
+    if refund.amount != amount.amount or note != reason:
+        raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
+    return refund
 
 
 def _booking_attributes(command: PlaceBooking) -> TypedSearchAttributes:

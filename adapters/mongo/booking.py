@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import appointment_documents as documents
@@ -74,6 +74,8 @@ class MongoAppointments:
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals and opens what patients tell."""
         self._appointments: Collection = database["appointments"]
+        # An event that comes back after a crash of the primary is carried again, which changes nothing.
+        self._drained: Collection = self._appointments.with_options(write_concern=WriteConcern(w=1))
         self._vault = vault
 
     @answering
@@ -125,7 +127,10 @@ class MongoAppointments:
     async def reserve_refund(
         self, scope: Scope, appointment_id: str, entry: RefundEntry, at: datetime, actor: Actor = SYSTEM
     ) -> bool:
-        """One conditional update, so that refunds never exceed what was captured. Raises `not_found`."""
+        """One conditional update, so that refunds never exceed what was captured. Raises `not_found`.
+
+        A retry is one of the same amount: under the same id nothing else was promised.
+        """
         if entry.amount <= 0:
             return False
         done = await self._appointments.update_one(
@@ -135,8 +140,8 @@ class MongoAppointments:
         )
         if done.matched_count:
             return True
-        found = await self._look(scope, appointment_id, "refunds.id")
-        return {"id": entry.id} in _list(found["refunds"])
+        found = await self._look(scope, appointment_id, "refunds.id", "refunds.amount")
+        return {"id": entry.id, "amount": entry.amount} in _list(found["refunds"])
 
     @answering
     async def settle_refund(
@@ -246,7 +251,7 @@ class MongoAppointments:
             for appointment_id, gone in ids.items()
         ]
         if pulls:
-            await self._appointments.bulk_write(pulls, ordered=False, comment=reason_of(_RELAY))
+            await self._drained.bulk_write(pulls, ordered=False, comment=reason_of(_RELAY))
 
     async def _one(self, scope: Scope, query: Document, *, open_sealed: bool) -> Appointment | None:
         found = await self._appointments.find_one(

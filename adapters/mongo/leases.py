@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, literal
@@ -19,7 +19,8 @@ class MongoLeases:
 
     def __init__(self, database: Database) -> None:
         """The leases of all processes on this database."""
-        self._leases: Collection = database["relay_leases"]
+        # A lease that a crash of the primary loses is taken again; two holders for a moment do no harm.
+        self._leases: Collection = database["relay_leases"].with_options(write_concern=WriteConcern(w=1))
 
     @answering
     async def acquire(self, name: str, owner: str, seconds: float) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import secrets
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,17 +14,24 @@ import httpx
 import pytest
 from icalendar import Calendar
 
+from adapters.connections import mongo_addresses
+from adapters.mongo.repositories import Repositories
 from cli.accounts import ACCOUNTS, patient
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR
+from cli.seed.sanjeevani import TENANT as HASTY_TENANT
+from cli.seed.sanjeevani import ZOYA_MERCHANT
 from models.errors import Code
+from models.identity import System
 from models.ids import reference
 from models.providers import PaymentMode
 from models.signatures import sign
-from tests.stack import Json, Stack, eventually
+from tests.stack import SHORT, Json, Stack, eventually
 
 PROVIDER: Final = ANANYA_RAO.provider
 ONLINE: Final = next(one for one in PROVIDER.services if one.payment is PaymentMode.ONLINE)
 AT_CLINIC: Final = next(one for one in PROVIDER.services if one.payment is PaymentMode.AT_CLINIC)
+HASTY: Final = ZOYA_MERCHANT.provider
+HASTY_SERVICE: Final = next(one for one in HASTY.services if one.payment is PaymentMode.ONLINE)
 _TAKEN: Final = itertools.count()
 
 
@@ -307,6 +316,57 @@ async def test_a_genuine_report_of_a_payment_that_the_gateway_does_not_know_conf
         }
         answer = await client.post(f"/v1/appointments/{held['id']}/payment", json=report)
         assert (answer.status_code, answer.json()["state"]) == (200, "held")
+
+
+# After the deadline
+
+
+@pytest.fixture(scope="module")
+async def hasty(stack: Stack) -> AsyncIterator[Stack]:
+    """The same stack, whose second tenant waits a few seconds only."""
+
+    async def nobody_listens(practitioner_id: str) -> None:
+        del practitioner_id
+
+    stores = Repositories.connect(mongo_addresses(stack.settings), on_time_changed=nobody_listens)
+    await stores.directory.put_tenant(System("a test"), HASTY_TENANT.model_copy(update={"policy": SHORT}))
+    yield stack
+    await stores.close()
+
+
+async def _hasty_hold(stack: Stack, client: httpx.AsyncClient, number: int) -> Json:
+    starts = await stack.free_starts(HASTY.id, HASTY_SERVICE.id)
+    answer = await stack.place(client, HASTY.id, HASTY_SERVICE.id, starts[number])
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
+async def test_who_watches_sees_the_expiry_and_then_the_end(hasty: Stack) -> None:
+    async with hasty.client() as client:
+        held = await _hasty_hold(hasty, client, 0)
+        async with asyncio.timeout(30), client.stream("GET", f"/v1/appointments/{held['id']}/events") as stream:
+            lines = [line async for line in stream.aiter_lines()]
+    seen = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert [one["state"] for one in seen] == ["held", "expired"]
+    assert [one["version"] for one in seen] == sorted(one["version"] for one in seen)
+    assert seen[-1]["actions"] == []
+    assert seen[-1]["payment"] is None
+
+
+async def test_a_report_after_expiry_is_answered_and_the_money_is_not_kept(hasty: Stack) -> None:
+    async with hasty.client() as client:
+        held = await _hasty_hold(hasty, client, 1)
+
+        async def shown() -> Json:
+            return await _shown(client, held["id"])
+
+        await eventually(shown, lambda seen: bool(seen["state"] == "expired"), 30)
+        paid = await hasty.pay(held["payment"]["order_id"], webhook="never")
+        answer = await client.post(f"/v1/appointments/{held['id']}/payment", json=_report(paid))
+        assert (answer.status_code, answer.json()["state"]) == (200, "expired")
+        late = await eventually(shown, lambda seen: bool(seen["payment_state"] != "pending"))
+    assert (late["state"], late["payment_state"]) == ("expired", "voided")
 
 
 # Cancelling and refunds

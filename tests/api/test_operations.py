@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
+from pymongo import MongoClient
 from temporalio.api.common.v1 import Payload, Payloads
 
 from adapters.settings import Profile, parse_keys
@@ -20,7 +21,9 @@ from adapters.tokens import TokenVerifier
 from api.edge import MAX_BODY_BYTES
 from cli.accounts import ACCOUNTS, mint
 from cli.migrate import prepare_stores
+from models.compliance import AuditAction
 from models.errors import Code
+from models.identity import Permission
 from models.ids import random_id
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, serving, settings_for
@@ -183,6 +186,19 @@ async def test_payloads_go_round(api: Api) -> None:
         assert _read(await client.post("/codec/decode", json=_payloads(sealed, HELLO))) == [HELLO, HELLO]
 
 
+async def test_who_looks_into_payloads_is_noted(api: Api, servers: Addresses) -> None:
+    async with api.client("admin") as client:
+        await client.post("/codec/decode", json=_payloads(HELLO))
+    with MongoClient[Json](servers.owner_mongodb_url(api.settings.database)) as mongo:
+        entry = mongo[api.settings.database]["audit"].find_one({"action": AuditAction.ADMIN_ACT}, sort=[("at", -1)])
+    assert entry is not None
+    assert (entry["actor"], entry["target"], entry["why"]) == (
+        ACCOUNTS["admin"].id,
+        Permission.CODEC_USE,
+        "POST /codec/decode",
+    )
+
+
 async def test_what_the_workers_wrote_is_read(api: Api) -> None:
     [sealed] = await EncryptionCodec(api.settings.payload_keys).encode([HELLO])
     async with api.client(Origin=UI) as client:
@@ -195,7 +211,7 @@ async def test_what_the_workers_wrote_is_read(api: Api) -> None:
 @pytest.mark.parametrize("origin", [UI, "http://localhost:8233"])
 async def test_a_browser_may_ask_first(anybody: httpx.AsyncClient, origin: str) -> None:
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    answer = await anybody.options("/codec/decode", headers=headers)
+    answer = await anybody.options("/codec/decode?preserveStorageRefs=true", headers=headers)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == origin
     assert "x-namespace" in answer.headers["access-control-allow-headers"].lower()

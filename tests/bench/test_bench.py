@@ -14,7 +14,7 @@ MEASURED = range(1, 8)
 
 
 @pytest.mark.timeout(SECONDS + 20)
-def test_the_bench_measures_everything(tmp_path: Path):
+def test_the_bench_measures_everything(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     only = [part for number in MEASURED for part in ("--only", str(number))]
     command = [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--json", str(report), *only]

@@ -17,11 +17,11 @@ def _local_step(workflow_task: int, name: str = "core_local_activity") -> Histor
     )
 
 
-def test_the_local_steps_of_one_workflow_task_are_one_action():
+def test_the_local_steps_of_one_workflow_task_are_one_action() -> None:
     assert billable([_local_step(4), _local_step(4), _local_step(11)]) == 2
 
 
-def test_workflow_tasks_and_other_markers_are_free():
+def test_workflow_tasks_and_other_markers_are_free() -> None:
     free = (
         EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
         EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
@@ -32,7 +32,7 @@ def test_workflow_tasks_and_other_markers_are_free():
     assert billable([*map(_event, free), _local_step(4, name="core_patch")]) == 0
 
 
-def test_starts_messages_timers_and_upserts_are_billed():
+def test_starts_messages_timers_and_upserts_are_billed() -> None:
     billed = (
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import pytest_asyncio
@@ -78,6 +79,10 @@ async def decide(stack: Stack, refund_id: str, status: str) -> None:
     sent = next(one for one in (await stack.ledger())["refunds"] if one["receipt"] == refund_id)
     async with stack.control() as control:
         ok(await control.post(f"/_control/refunds/{sent['id']}", json={"status": status}))
+
+
+def _all_processed(seen: Json) -> bool:
+    return {one["state"] for one in seen["refunds"]} == {"processed"}
 
 
 # By decision
@@ -185,16 +190,14 @@ async def test_cancelling_and_refunding_at_once(
 ) -> None:
     for number in range(3):
         confirmed = await book_paid(shared_stack, who, VISIT)
+        looking = partial(look, who, confirmed["id"])
         given, cancelled = await asyncio.gather(
             refund(clinic, confirmed["id"], 40_000, f"key {number}"), cancel(who, confirmed["id"])
         )
         ok(cancelled)
         if given.status_code != 201:
             problem(given, 422, "refund_exceeds_payment")
-        seen = await eventually(
-            lambda one=confirmed: look(who, one["id"]),
-            lambda one: {entry["state"] for entry in one["refunds"]} == {"processed"},
-        )
+        seen = await eventually(looking, _all_processed)
         assert sum(one["amount"]["amount"] for one in seen["refunds"]) == FEE
         assert (await money_of(shared_stack, confirmed["id"])).kept == 0
 
@@ -205,8 +208,9 @@ async def test_refunds_that_make_no_sense(
     confirmed, held = await book_paid(shared_stack, who, VISIT), await book(shared_stack, who, VISIT)
     free = await book(shared_stack, who, offer("steady", "free"))
     path = f"/v1/appointments/{confirmed['id']}/refunds"
-    good = {"amount": {"amount": 100, "currency": "INR"}, "reason": "x"}
-    bodies: list[object] = [good | {"amount": one} for one in (100, "100", None, [], {"amount": 100, "paise": 1}, {})]
+    good: Json = {"amount": {"amount": 100, "currency": "INR"}, "reason": "x"}
+    amounts: tuple[object, ...] = (100, "100", None, [], {"amount": 100, "paise": 1}, {})
+    bodies: list[object] = [good | {"amount": one} for one in amounts]
     bodies += [good | {"amount": {"amount": 100, "currency": one}} for one in ("USD", "", None, {"$ne": "INR"})]
     bodies += [good | {"payment_id": "pay_x"}, good | {"reason": ""}, {"amount": good["amount"]}, {}, None, [good]]
     async with nothing_changes(shared_stack), shared_stack.client("other_tenant_staff") as foreign:
@@ -220,8 +224,8 @@ async def test_refunds_that_make_no_sense(
         problem(await refund(foreign, confirmed["id"], 100), 404, "not_found")
         problem(await refund(clinic, "apt_" + "a" * 26, 100), 404, "not_found")
     async with shared_stack.client(employee("steady", Role.DOCTOR)) as doctor:
-        for somebody_else in (who, doctor):
-            problem(await refund(somebody_else, confirmed["id"], 100), 403, "forbidden")
+        for another in (who, doctor):
+            problem(await refund(another, confirmed["id"], 100), 403, "forbidden")
 
 
 # What the gateway makes of it
