@@ -22,7 +22,7 @@ class Plan:
     """How much is measured; both sides of a ratio get the same."""
 
     rounds: int = 5
-    bookings: int = 160
+    bookings: int = 120
     bookings_in_flight: int = 32
     placements: int = 100
     placements_in_flight: int = 4

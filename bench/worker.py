@@ -8,6 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
+import uvloop
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--bell", type=Path, required=True, help="socket of the bench")
     parser.add_argument("--ready", type=Path, required=True, help="file to make when serving")
     options = parser.parse_args()
-    asyncio.run(serve(options.address, options.namespace, Bell(options.bell), options.ready))
+    uvloop.run(serve(options.address, options.namespace, Bell(options.bell), options.ready))
 
 
 if __name__ == "__main__":

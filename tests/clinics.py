@@ -16,6 +16,9 @@ from models.providers import Clinic, Location, PaymentMode, Practitioner, Tenant
 QUICK = TenantPolicy(payment_window_seconds=2, payment_grace_seconds=1, max_unpaid_holds=10_000)
 """Expiry can be waited for."""
 
+FLASH = TenantPolicy(payment_window_seconds=1, payment_grace_seconds=0, max_unpaid_holds=10_000)
+"""Whoever does not pay at once is too late."""
+
 STRICT = TenantPolicy(
     max_unpaid_holds=2,
     min_notice_minutes=180,
@@ -26,6 +29,7 @@ STRICT = TenantPolicy(
 
 _STEADY = TenantRecord(id="tnt_steady", slug="steady", name="Steady Clinics")
 SWIFT_TENANT = TenantRecord(id="tnt_swift", slug="swift", name="Swift Clinics", policy=QUICK)
+_FLASH = TenantRecord(id="tnt_flash", slug="flash", name="Flash Clinics", policy=FLASH)
 STRICT_TENANT = TenantRecord(id="tnt_strict", slug="strict", name="Strict Clinics", policy=STRICT)
 
 
@@ -86,7 +90,7 @@ def _group(tenant: TenantRecord, capacity: int) -> Profile:
 
 
 SEATS = 4
-_TENANTS = (_STEADY, SWIFT_TENANT, STRICT_TENANT)
+_TENANTS = (_STEADY, SWIFT_TENANT, _FLASH, STRICT_TENANT)
 _PROFILES = tuple(one for tenant in _TENANTS for one in (_open(tenant), _group(tenant, SEATS)))
 
 
@@ -115,7 +119,7 @@ def catalogue(policy: TenantPolicy) -> Catalogue:
     steady = _STEADY.model_copy(update={"policy": policy})
     return replace(
         seed,
-        tenants=(*seed.tenants, steady, SWIFT_TENANT, STRICT_TENANT),
+        tenants=(*seed.tenants, steady, *_TENANTS[1:]),
         clinics=(*seed.clinics, *(_clinic(tenant) for tenant in _TENANTS)),
         practitioners=(*seed.practitioners, *(_person(one, what) for one in _TENANTS for what in ("open", "group"))),
         profiles=(*seed.profiles, *_PROFILES),

@@ -31,9 +31,10 @@ _BACK: Final = frozenset({"pending", "processed"})
 
 
 class Seen(NamedTuple):
-    """A workflow: how far it is, and what it says that it waits for (None where it does not answer)."""
+    """A workflow's run: how far it is, and what it says that it waits for (None where it does not answer)."""
 
     id: str
+    started: datetime
     type: str
     status: str
     answer: WorkflowStatus | None
@@ -121,13 +122,13 @@ async def _workflows(temporal: Client, ids: Collection[str] | None) -> list[Seen
 async def _seen(temporal: Client, one: WorkflowExecution) -> Seen:
     status = "unknown" if one.status is None else one.status.name
     if one.status is not WorkflowExecutionStatus.RUNNING:
-        return Seen(one.id, one.workflow_type, status, None)
+        return Seen(one.id, one.start_time, one.workflow_type, status, None)
     handle = temporal.get_workflow_handle(one.id, run_id=one.run_id)
     try:
         answer: WorkflowStatus = await handle.query("status", result_type=WorkflowStatus, rpc_timeout=QUERY_SECONDS)
     except (RPCError, WorkflowQueryFailedError):
-        return Seen(one.id, one.workflow_type, status, None)
-    return Seen(one.id, one.workflow_type, status, answer)
+        return Seen(one.id, one.start_time, one.workflow_type, status, None)
+    return Seen(one.id, one.start_time, one.workflow_type, status, answer)
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -291,11 +292,12 @@ def _books(evidence: Evidence) -> Iterator[str]:
 
 def _stuck(evidence: Evidence) -> Iterator[str]:
     placed = {f"booking:{one['_id']}" for one in evidence.appointments}
-    for one in evidence.workflows:
+    # A booking that was refused ends failed and leaves no appointment; the same request may be sent again after it.
+    latest = {one.id: one for one in sorted(evidence.workflows, key=lambda one: one.started)}
+    for one in latest.values():
         if one.status == "RUNNING":
             yield from _waits(one, evidence.now)
         elif one.status != "COMPLETED" and (one.status, one.id in placed) != ("FAILED", False):
-            # A booking that was refused ends so, and leaves no appointment.
             yield f"{one.id} has ended {one.status}"
     running = {one.id for one in evidence.workflows if one.status == "RUNNING"}
     for appointment in evidence.appointments:

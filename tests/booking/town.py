@@ -83,12 +83,11 @@ class Town:
     async def dying(self, point: str) -> AsyncIterator[None]:
         """The worker is killed at `before:step` or `after:step` within the block, and replaced at once."""
         armed = self._arm("kill", point)
-        reviving = asyncio.create_task(self._revive(armed))
         try:
-            yield
-            await reviving
+            async with asyncio.TaskGroup() as beside:
+                beside.create_task(self._revive(armed))
+                yield
         finally:
-            reviving.cancel()
             armed.unlink(missing_ok=True)
             if not self.stack.worker.alive:
                 self.stack.restart_worker()
@@ -103,12 +102,11 @@ class Town:
     async def held_up(self, point: str, then: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         """A step waits at `before:step` or `after:step` while `then` happens; afterwards it goes on."""
         armed = self._arm("wait", point)
-        breaking = asyncio.create_task(self._break(armed, then))
         try:
-            yield
-            await breaking
+            async with asyncio.TaskGroup() as beside:
+                beside.create_task(self._break(armed, then))
+                yield
         finally:
-            breaking.cancel()
             armed.unlink(missing_ok=True)
             _struck(armed).unlink(missing_ok=True)
 

@@ -1,0 +1,399 @@
+"""Any sequence of what people and banks do: the API keeps its word at each step, the invariants hold at the end.
+
+Hypothesis makes up the sequences. Some play at a clinic whose payments have ten minutes, some at one where a second
+is all one has, so that expiry comes between any two steps. `--hypothesis-seed` plays others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final, TypeVar
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from adapters.connections import connect_temporal
+from cli.accounts import mint
+from models.booking import TRANSITIONS, AppointmentState
+from models.identity import Account, Role
+from tests.booking.support import problem, somebody
+from tests.clinics import Offer, employee, offer
+from tests.invariants import collect, violations
+from tests.stack import Json, Stack, eventually
+
+SEED: Final = 7411
+EXAMPLES: Final = 24
+STEPS: Final = 14
+CLAIMS: Final = {"visit": (0, 15), "long": (5, 40), "prepared": (30, 15)}
+"""How many minutes each service claims before and from its start on."""
+
+WINDOW: Final = timedelta(minutes=105)
+"""The stretch of the doctor's time that one sequence is about: few starts, so that wishes clash."""
+
+LIVE: Final = frozenset({"held", "confirmed"})
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A start of a service, and the time that it would claim."""
+
+    offer: Offer
+    start: str
+    claim_start: datetime
+    claim_end: datetime
+
+    def overlaps(self, other: Wish) -> bool:
+        return self.claim_start < other.claim_end and other.claim_start < self.claim_end
+
+
+@dataclass(frozen=True, eq=False)
+class Booking:
+    """What a patient knows of their booking."""
+
+    id: str
+    who: Account
+    key: str
+    wish: Wish
+    payments: list[Json] = field(default_factory=list)
+
+
+class Scene:
+    """The stack as everybody in the sequences reaches it, and what they were told."""
+
+    def __init__(self, stack: Stack, loop: asyncio.AbstractEventLoop) -> None:
+        self.stack = stack
+        self.told: defaultdict[str, list[str]] = defaultdict(list)
+        self.steps: defaultdict[str, list[str]] = defaultdict(list)
+        self._loop = loop
+        self._windows = itertools.count()
+        self._free: dict[str, list[Wish]] = {}
+        self.http = httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False)
+        self.control = httpx.AsyncClient(base_url=stack.sandbox.url, timeout=60, trust_env=False)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    async def all_at_once(self, *work: Coroutine[Any, Any, T]) -> list[T]:
+        return await asyncio.gather(*work)
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await self.control.aclose()
+
+    async def wishes(self, tenant: str) -> list[Wish]:
+        """The starts of a stretch of time that no other sequence is about."""
+        if tenant not in self._free:
+            found = [await self._wishes_for(tenant, key) for key in CLAIMS]
+            self._free[tenant] = [wish for some in found for wish in some]
+        begin = datetime.now(UTC).replace(hour=19, minute=0, second=0, microsecond=0) + timedelta(days=3)
+        begin += 2 * WINDOW * next(self._windows)
+        return [one for one in self._free[tenant] if begin <= one.claim_start and one.claim_end <= begin + WINDOW]
+
+    async def _wishes_for(self, tenant: str, key: str) -> list[Wish]:
+        wanted, (before, after) = offer(tenant, key), CLAIMS[key]
+        found = []
+        for start in await self.stack.free_starts(wanted.provider_id, wanted.service_id, days=(3, 20)):
+            begin = datetime.fromisoformat(start)
+            found.append(Wish(wanted, start, begin - timedelta(minutes=before), begin + timedelta(minutes=after)))
+        return found
+
+    def is_taken(self, wish: Wish) -> bool:
+        """Whether any claim lies over that time."""
+        clash = {"start": {"$lt": wish.claim_end}, "end": {"$gt": wish.claim_start}}
+        return self.stack.db.slots.count_documents({"provider_id": wish.offer.provider_id, **clash}) > 0
+
+    async def place(self, who: Account, wish: Wish, key: str, **more: object) -> httpx.Response:
+        body = {"provider_id": wish.offer.provider_id, "service_id": wish.offer.service_id, "start": wish.start}
+        headers = {**self._token(who), "Idempotency-Key": key}
+        return await self.http.post("/v1/appointments", headers=headers, json={**body, **more})
+
+    async def send(self, who: Account, booking: Booking, what: str, body: Json, key: str = "") -> httpx.Response:
+        headers = {**self._token(who), **({"Idempotency-Key": key} if key else {})}
+        return await self.http.post(f"/v1/appointments/{booking.id}/{what}", headers=headers, json=body)
+
+    async def look(self, booking: Booking) -> Json:
+        answer = await self.http.get(f"/v1/appointments/{booking.id}", headers=self._token(booking.who))
+        assert answer.status_code == 200, answer.text
+        return self.hear(answer.json())
+
+    def hear(self, seen: Json) -> Json:
+        """Note what a patient was told; the table of states is kept also where nobody looked for a while."""
+        told = self.told[seen["id"]]
+        if told and told[-1] != seen["state"]:
+            assert seen["state"] in _reachable(told[-1]), f"{told[-1]} became {seen['state']}"
+        told.append(seen["state"])
+        if seen["state"] == "confirmed":
+            assert seen["payment_state"] in {"captured", "partially_refunded", "refunded"}
+        return seen
+
+    def _token(self, who: Account) -> dict[str, str]:
+        return {"Authorization": f"Bearer {mint(self.stack.settings, who)}"}
+
+    async def pay(self, order_id: str, outcome: str, **options: object) -> Json | None:
+        """Somebody pays; None where the gateway does not take it (any more)."""
+        body = {"order_id": order_id, "outcome": outcome, **options}
+        answer = await self.control.post("/_control/payments", json=body)
+        assert answer.status_code in {200, 409}, answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+
+def _reachable(state: str) -> set[str]:
+    found: set[str] = set()
+    ahead = [AppointmentState(state)]
+    while ahead:
+        for after in TRANSITIONS[ahead.pop()]:
+            if after not in found:
+                found.add(after)
+                ahead.append(after)
+    return found
+
+
+class Life(RuleBasedStateMachine):
+    """One sequence, about one doctor's few hours."""
+
+    scene: ClassVar[Scene]
+    bookings: Bundle[Booking] = Bundle("bookings")
+
+    @initialize(tenant=st.sampled_from(["steady", "flash"]))
+    def open(self, tenant: str) -> None:
+        self.placed: list[Booking] = []
+        self.staff = employee(tenant, Role.STAFF)
+        self.wishes = self.scene.run(self.scene.wishes(tenant))
+        assert len(self.wishes) > 8
+
+    # People
+
+    @rule(target=bookings, places=st.lists(st.integers(0, 30), min_size=1, max_size=3))
+    def place(self, places: list[int]) -> MultipleResults[Booking]:
+        """Some patients want a time each, in the same moment."""
+        wishes = [self.wishes[place % len(self.wishes)] for place in places]
+        was_free = [not self.scene.is_taken(wish) for wish in wishes]
+        people = [somebody() for _ in wishes]
+        keys = [secrets.token_urlsafe(12) for _ in wishes]
+        answers = self.scene.run(
+            self.scene.all_at_once(
+                *(self.scene.place(who, wish, key) for who, wish, key in zip(people, wishes, keys, strict=True))
+            )
+        )
+        won = []
+        for who, wish, key, answer in zip(people, wishes, keys, answers, strict=True):
+            if answer.status_code == 201:
+                won.append(Booking(self.scene.hear(answer.json())["id"], who, key, wish))
+                self._log(won[-1], f"placed at {wish.start} for {wish.offer.service_id}")
+            else:
+                problem(answer, 409, "slot_taken")
+        for one, other in itertools.combinations(won, 2):
+            assert not one.wish.overlaps(other.wish)
+        self._check_that_it_was_free(won)
+        if was_free[0] and all(one.overlaps(wishes[0]) for one in wishes):
+            assert len(won) >= 1, "the time was free and nobody got it"
+        self.placed += won
+        return multiple(*won)
+
+    def _check_that_it_was_free(self, won: Sequence[Booking]) -> None:
+        """Whoever had that time before has it no longer."""
+        for earlier in self.placed:
+            if any(earlier.wish.overlaps(one.wish) for one in won):
+                assert self.scene.run(self.scene.look(earlier))["state"] not in LIVE
+
+    @rule(booking=bookings, times=st.integers(1, 3), other_body=st.booleans())
+    def repeat(self, booking: Booking, times: int, *, other_body: bool) -> None:
+        """The same request again, or another one under its key."""
+        more = {"reason": "another"} if other_body else {}
+        again = [self.scene.place(booking.who, booking.wish, booking.key, **more) for _ in range(times)]
+        for answer in self.scene.run(self.scene.all_at_once(*again)):
+            if other_body:
+                problem(answer, 422, "idempotency_key_reused")
+            else:
+                assert answer.status_code == 201, answer.text
+                assert answer.headers["location"] == f"/v1/appointments/{booking.id}"
+                self.scene.hear(answer.json())
+
+    @rule(booking=bookings)
+    def look(self, booking: Booking) -> None:
+        seen = self.scene.run(self.scene.look(booking))
+        assert (seen["payment"] is None) == (seen["state"] != "held")
+
+    @rule(booking=bookings)
+    def cancel(self, booking: Booking) -> None:
+        self._hear_cancelled(booking, self.scene.run(self._cancel(booking, booking.who)))
+
+    @rule(booking=bookings)
+    def cancel_twice(self, booking: Booking) -> None:
+        """Patient and clinic, at once."""
+        both = self._cancel(booking, booking.who), self._cancel(booking, self.staff)
+        answers = self.scene.run(self.scene.all_at_once(*both))
+        assert [answer.status_code for answer in answers].count(200) <= 1
+        for answer in answers:
+            self._hear_cancelled(booking, answer)
+
+    async def _cancel(self, booking: Booking, who: Account) -> httpx.Response:
+        return await self.scene.send(who, booking, "cancel", {"reason": "made up"})
+
+    def _hear_cancelled(self, booking: Booking, answer: httpx.Response) -> None:
+        if answer.status_code == 200:
+            self._log(booking, "cancelled")
+            assert self.scene.hear(answer.json())["state"] == "cancelled"
+            return
+        problem(answer, 409, "state_conflict")
+        assert self.scene.run(self.scene.look(booking))["state"] not in LIVE
+
+    @rule(booking=bookings, paise=st.integers(100, 160_000))
+    def refund(self, booking: Booking, paise: int) -> None:
+        """The clinic gives something back."""
+        body = {"amount": {"amount": paise, "currency": "INR"}, "reason": "made up"}
+        answer = self.scene.run(self.scene.send(self.staff, booking, "refunds", body, secrets.token_urlsafe(12)))
+        self._log(booking, f"refund of {paise}: {answer.status_code}")
+        if answer.status_code != 201:
+            assert answer.json()["code"] in {"state_conflict", "refund_exceeds_payment"}
+
+    # Money
+
+    @rule(
+        booking=bookings,
+        outcome=st.sampled_from(["authorized", "authorized", "captured", "failed"]),
+        webhook=st.sampled_from(["once", "once", "never", "thrice", "reordered"]),
+    )
+    def pay(self, booking: Booking, outcome: str, webhook: str) -> None:
+        self.scene.run(self._pay(booking, outcome, webhook))
+
+    async def _pay(self, booking: Booking, outcome: str, webhook: str) -> None:
+        order_id = self._order_of(booking)
+        if order_id is None:
+            return
+        paid = await self.scene.pay(order_id, outcome, webhook=webhook)
+        self._log(booking, f"{outcome}, webhook {webhook}: {'taken' if paid else 'not taken'}")
+        if paid is not None:
+            booking.payments.append({**paid, "outcome": outcome})
+
+    def _order_of(self, booking: Booking) -> str | None:
+        """The gateway's order; also of a booking that is over, as an old tab still shows it."""
+        found = self.scene.stack.db.appointments.find_one({"_id": booking.id}, {"order_id": 1})
+        assert found is not None
+        order_id: str | None = found["order_id"]
+        return order_id
+
+    @rule(booking=bookings)
+    def report(self, booking: Booking) -> None:
+        """The browser hands in what Checkout returned."""
+        if booking.payments and booking.payments[-1]["outcome"] != "failed":
+            answer = self.scene.run(self._report(booking))
+            assert answer.status_code == 200, answer.text
+            self.scene.hear(answer.json())
+
+    async def _report(self, booking: Booking) -> httpx.Response:
+        paid = booking.payments[-1]
+        body = {
+            "razorpay_payment_id": paid["payment_id"],
+            "razorpay_order_id": paid["order_id"],
+            "razorpay_signature": paid["signature"],
+        }
+        return await self.scene.send(booking.who, booking, "payment", body)
+
+    @rule(booking=bookings, outcome=st.sampled_from(["authorized", "captured"]))
+    def the_bank_answers_late(self, booking: Booking, outcome: str) -> None:
+        """A payment that failed comes about after all."""
+        for paid in booking.payments:
+            if paid["outcome"] == "failed":
+                self.scene.run(self.scene.pay(paid["order_id"], outcome, payment_id=paid["payment_id"]))
+                self._log(booking, f"{paid['payment_id']} {outcome} after all")
+                paid["outcome"] = outcome
+                return
+
+    @rule(booking=bookings, outcome=st.sampled_from(["authorized", "captured"]))
+    def pay_and_cancel(self, booking: Booking, outcome: str) -> None:
+        async def both() -> httpx.Response:
+            _, answer = await asyncio.gather(self._pay(booking, outcome, "once"), self._cancel(booking, booking.who))
+            return answer
+
+        self._hear_cancelled(booking, self.scene.run(both()))
+
+    @rule()
+    def time_passes(self) -> None:
+        """Whatever can expire soon does."""
+        soon = {"tenant_id": "tnt_flash", "state": "held"}
+
+        async def held() -> int:
+            return self.scene.stack.db.appointments.count_documents(soon)
+
+        self.scene.run(eventually(held, lambda count: count == 0))
+
+    def _log(self, booking: Booking, what: str) -> None:
+        note(f"{booking.id}: {what}")
+        self.scene.steps[booking.id].append(what)
+
+
+@contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop
+    finally:
+        loop.close()
+
+
+async def _the_books_hold(scene: Scene) -> None:
+    """Every invariant holds of everything that the sequences did; else with the steps of what is broken."""
+    client = await connect_temporal(scene.stack.settings)
+    ids = list(scene.told)
+
+    async def broken() -> list[str]:
+        evidence = await collect(scene.stack, client, scene.told, only=ids)
+        found = violations(evidence)
+        found += [f"{one['_id']} is still held" for one in evidence.appointments if _should_have_expired(one)]
+        return [*found, *(f"{one}: {scene.steps[one]}" for one in ids if any(one in line for line in found))]
+
+    await eventually(broken, lambda found: not found, 40)
+
+
+def _should_have_expired(appointment: Json) -> bool:
+    return bool(appointment["state"] == "held" and appointment["tenant_id"] == "tnt_flash")
+
+
+def _factory(scene: Scene) -> Callable[[], Life]:
+    class Here(Life):
+        pass
+
+    Here.scene = scene
+    return Here
+
+
+def test_any_sequence(shared_stack: Stack, request: pytest.FixtureRequest) -> None:
+    chosen = request.config.getoption("--hypothesis-seed") or SEED
+    print(f"seed {chosen}")  # noqa: T201  shown where the test fails
+    bounds = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        phases=[Phase.explicit, Phase.generate],  # shrinking would play each sequence anew, for minutes
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        deadline=None,
+    )
+    with _loop() as loop:
+        scene = Scene(shared_stack, loop)
+        try:
+            run_state_machine_as_test(seed(chosen)(_factory(scene)), settings=bounds)
+            scene.run(_the_books_hold(scene))
+            states = {told[-1] for told in scene.told.values()}
+            assert states >= {"held", "confirmed", "cancelled", "expired"}, "the sequences are too tame"
+        finally:
+            scene.run(scene.close())
