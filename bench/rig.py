@@ -32,8 +32,8 @@ class Plan:
     growth: int = 10
     growth_requests: int = 150
     racers: int = 1000
-    open_workflows: int = 50
-    warm_up: int = 40
+    open_workflows: int = 80
+    warm_up: int = 60
 
 
 QUICK = Plan(

@@ -247,15 +247,18 @@ def _sent_back(evidence: Evidence, taken: Mapping[str, Json]) -> Iterator[str]:
     times = Counter(one["receipt"] for one in sent if one["status"] in _BACK)
     yield from (f"{name} was sent {count} times" for name, count in times.items() if count > 1)
     ours = {one["_id"]: one for one in evidence.refunds}
-    yield from (
-        f"the gateway sends {one['id']} back, which we never promised" for one in sent if one["receipt"] not in ours
-    )
+    strange = [one for one in sent if one["receipt"] not in ours]
+    yield from (f"the gateway sends {one['amount']} paise back by {one['id']}, promised by nobody" for one in strange)
     by_receipt = {one["receipt"]: one for one in sent}
     for name, refund in ours.items():
-        there = by_receipt.get(name)
-        state, amount = (None, None) if there is None else (there["status"], there["amount"])
-        if (state, amount) != (refund["state"], refund["amount"]) and refund["state"] not in {"unknown", "failed"}:
-            yield f"{name}: {refund['amount']} paise are {refund['state']} here, {amount} are {state} at the gateway"
+        there = by_receipt.get(name, {"status": "nothing", "amount": 0})
+        same = (refund["state"], refund["amount"]) == (there["status"], there["amount"])
+        is_open = refund["state"] == "unknown" or (refund["state"] == "failed" and there["status"] == "nothing")
+        if not same and not is_open:
+            yield (
+                f"{name}: {refund['amount']} paise are {refund['state']} here, "
+                f"{there['amount']} are {there['status']} at the gateway"
+            )
 
 
 def _sum(found: Iterator[Json] | Sequence[Json]) -> int:

@@ -11,18 +11,18 @@ from typing import Final
 import pytest
 
 from tests.booking.paths import PATHS, PLACING
-from tests.booking.town import Town
+from tests.booking.town import SERVERS, Town
 
 pytestmark = [pytest.mark.fault_matrix, pytest.mark.timeout(300)]
 
 MOMENTS: Final = ("before", "after")
-SERVERS: Final = ("mongod", "redis", "temporal")
 UNHURRIED: Final = ("paid", "captured_by_bank", "cancelled_held", "cancelled_paid", "free", "cancelled_free", "seat")
 """Paths in which no deadline passes, however long the repair takes."""
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 async def _known(town: Town) -> None:
+    await town.mend()
     await town.endings(list(PATHS))
 
 
@@ -156,8 +156,9 @@ def _outages() -> Iterator[tuple[str, str, str]]:
 @pytest.mark.parametrize(("server", "path", "point"), list(_outages()))
 async def test_a_server_crashes(town: Town, server: str, path: str, point: str) -> None:
     visit = await town.visit(path)
-    async with town.sweeping(), town.held_up(point, lambda: town.restart(server)):
-        await visit.play()
+    async with town.sweeping():
+        async with town.held_up(point, lambda: town.restart(server)):
+            await visit.play()
         await town.ends_as_usual(visit)
     assert town.stack.worker.alive, town.stack.worker.log_tail()
     assert town.stack.api.alive, town.stack.api.log_tail()
@@ -174,8 +175,9 @@ async def test_many_faults_at_once(town: Town, seed: int) -> None:
     point = f"{chance.choice(MOMENTS)}:{chance.choice([*PATHS['paid'].steps, 'booking.close'])}"
     outage = _later(chance.uniform(0, 5), town.restart(chance.choice(SERVERS)))
     plays = [_later(chance.uniform(0, 5), visit.play()) for visit in visits]
-    async with town.sweeping(), town.dying(point):
-        await asyncio.gather(outage, *plays)
+    async with town.sweeping():
+        async with town.dying(point):
+            await asyncio.gather(outage, *plays)
         await town.ends_as_usual(*visits)
 
 

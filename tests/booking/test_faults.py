@@ -24,8 +24,9 @@ from tests.stack import Json, Stack, eventually
 SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 async def _known(town: Town) -> None:
+    await town.mend()
     await town.endings(SAMPLED)
 
 

@@ -13,13 +13,16 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from pymongo.errors import PyMongoError
-from redis.asyncio import Redis
+from redis.asyncio import Redis as RedisClient
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from adapters.connections import connect_temporal
 from models.operations import ReconciliationTally
+from sandbox.servers.mongod import Mongod
+from sandbox.servers.redis import Redis
 from sandbox.servers.stack import LocalServers
+from sandbox.servers.temporal import Temporal
 from tests.booking.ending import same_ending, settled
 from tests.booking.paths import PATHS, Starts, Visit, catalogue
 from tests.invariants import collect, violations
@@ -28,6 +31,7 @@ from workers.faults import STRUCK
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
 
+SERVERS: Final = ("mongod", "redis", "temporal")
 REST_SECONDS: Final = 60.0
 PATIENCE: Final = timedelta(seconds=2)
 LONG_AGO: Final = timedelta(hours=1)
@@ -122,17 +126,30 @@ class Town:
 
     async def restart(self, server: str, down_seconds: float = 0.5) -> None:
         """MongoDB (`mongod`), `redis` or `temporal` crashes and comes back; Redis comes back empty."""
-        known = {"mongod": self.servers.mongod, "redis": self.servers.redis, "temporal": self.servers.temporal}
-        chosen = known[server]
-        assert chosen is not None
-        chosen.process.kill()
+        self._server(server).process.kill()
         await asyncio.sleep(down_seconds)
-        await asyncio.to_thread(chosen.start)
+        await asyncio.to_thread(self._server(server).start)
+
+    async def mend(self) -> None:
+        """Whatever an earlier test has left dead runs again, and no fault is armed."""
+        for server in SERVERS:
+            if not self._server(server).process.alive:
+                await asyncio.to_thread(self._server(server).start)
+        if not self.stack.worker.alive:
+            self.stack.restart_worker()
+        async with self.stack.control() as control:
+            assert (await control.delete("/_control/faults")).is_success
+
+    def _server(self, name: str) -> Mongod | Redis | Temporal:
+        known = {"mongod": self.servers.mongod, "redis": self.servers.redis, "temporal": self.servers.temporal}
+        chosen = known[name]
+        assert chosen is not None
+        return chosen
 
     @asynccontextmanager
     async def forgetful_redis(self) -> AsyncIterator[None]:
         """Redis is emptied over and over within the block."""
-        redis = Redis.from_url(self.servers.addresses.redis_url)
+        redis = RedisClient.from_url(self.servers.addresses.redis_url)
         emptying = asyncio.create_task(_keep_empty(redis))
         try:
             yield
@@ -181,7 +198,7 @@ async def sweep(temporal: Client) -> ReconciliationTally:
     )
 
 
-async def _keep_empty(redis: Redis) -> None:
+async def _keep_empty(redis: RedisClient) -> None:
     while True:
         await redis.flushall()
         await asyncio.sleep(0.01)
