@@ -83,7 +83,7 @@ class Baselines:
     async def book(self) -> None:
         """Place, signal, wait for the last step."""
         appointment_id = await self.place()
-        handle = self._client.get_workflow_handle_for(SkeletonBooking.run, _workflow_id(appointment_id))
+        handle = self._client.get_workflow_handle(_workflow_id(appointment_id))
         await handle.signal(SkeletonBooking.payment_reported, "pay_skeleton", rpc_timeout=RPC_TIMEOUT)
         async with asyncio.timeout(CONFIRM_SECONDS):
             await self._event(appointment_id).wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _USER_TIME, _SYSTEM_TIME = 11, 12
 """Fields 14 and 15 of proc_pid_stat(5), counted after the command's name."""
+
+_LOOK_SECONDS = 0.25
+_LOOKS = 16
+_IDLE_SHARE = 0.1
+"""Of one core; timers and polls of idle processes take less."""
 
 MILLI = 1000.0
 KIB = 1024
@@ -41,6 +47,15 @@ class CpuMeter:
     def start(self) -> None:
         """Begin a stretch of work."""
         self._began = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    async def settled(self) -> None:
+        """Wait until what the work left behind is done: it belongs to this side, not to the next one's round."""
+        used = sum(cpu_seconds(pid) for pid in self._pids.values())
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK_SECONDS)
+            before, used = used, sum(cpu_seconds(pid) for pid in self._pids.values())
+            if used - before < _LOOK_SECONDS * _IDLE_SHARE:
+                return
 
     def stop(self, done: int) -> None:
         """End it; `done` is how much work it was."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from temporalio.client import Client
@@ -36,6 +36,9 @@ from workflows.reporter import Reporter
 
 CACHED_WORKFLOWS = 500
 """Open bookings wait for days; those not in the cache are replayed from their short histories."""
+
+BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (BookingWorkflow, RefundWorkflow, LatePaymentWorkflow)
+BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow,)
 
 SHUTDOWN = timedelta(seconds=5)
 PASSED_THROUGH = ("models", "activities", "pydantic", "pydantic_core")
@@ -119,6 +122,11 @@ class TimeWord:
             log.warning("feed away", error_type=type(error).__name__)
 
 
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox that workflows run in, here and where their histories are replayed."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
 def _workers(
     client: Client,
     stores: Repositories,
@@ -133,14 +141,14 @@ def _workers(
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
             BOOKING_QUEUE,
-            [BookingWorkflow, RefundWorkflow, LatePaymentWorkflow],
+            list(BOOKING_WORKFLOWS),
             [*_steps(booking), *_steps(payments)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
-        Family.BULK: (BULK_QUEUE, [ReconciliationWorkflow], _steps(operations)),
+        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), _steps(operations)),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
-    runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    runner = workflow_runner()
     return [
         Worker(
             client,

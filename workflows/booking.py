@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ApplicationEr
 
 with workflow.unsafe.imports_passed_through():
     from activities.booking import BookingActivities, CloseBooking
-    from activities.payments import AskPayment, OpenOrder, PaymentActivities, PaymentAnswer
+    from activities.payments import AskPayment, LateOrder, OpenOrder, PaymentActivities, PaymentAnswer
     from models.booking import (
         CANCELLABLE,
         SYSTEM,
@@ -32,11 +32,13 @@ with workflow.unsafe.imports_passed_through():
     from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
     from models.policy import refund_amount
     from workflows import attributes
-    from workflows.payments import Parties, answered, capture, give_back
+    from workflows.payments import Parties, answered, capture, give_back, guard
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
 
 HOLD_BACKSTOP = timedelta(minutes=10)
 """How much longer than the release the claim itself lives, should every worker be down."""
+PARTING = timedelta(milliseconds=100)
+"""Between the last answer and the end of the workflow; any time at all would do."""
 
 State = AppointmentState
 
@@ -70,7 +72,7 @@ class BookingWorkflow:
         """Place, be paid, wait for the visit; the whole command is the argument, so no lost update leaves an orphan."""
         self._placed = await self._place()
         if self._placed.refusal is not None:
-            await workflow.wait_condition(workflow.all_handlers_finished)
+            await self._part()
             raise ApplicationError(
                 self._placed.refusal, type=self._placed.refusal, category=ApplicationErrorCategory.BENIGN
             )
@@ -78,8 +80,7 @@ class BookingWorkflow:
             await self._be_paid()
         if self._is(State.CONFIRMED):
             await self._see_the_visit_through()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        self._wait_for(None, None)
+        await self._part()
         return self._state
 
     # Messages: an update owes an answer, a signal reports a fact, a query is for operators.
@@ -202,8 +203,9 @@ class BookingWorkflow:
             last_look = workflow.now() >= self._release_at
             answer = await self._ask()
             async with self._commands:
-                # Whatever came in while the gateway was asked comes first.
+                # Whatever came in while the gateway was asked comes first; it may have looked before the money came.
                 if not self._is(State.HELD):
+                    self._reported |= answer.settles is not None and answer.settles.payment_id != self._settling
                     return
                 if answer.settles is not None:
                     await self._settle(answer.settles)
@@ -250,14 +252,17 @@ class BookingWorkflow:
     async def _cancel_unpaid(self, command: Cancel) -> Cancelled:
         """Nobody has paid as far as we know; one quick look tells whether money is on its way.
 
-        Where the gateway does not answer, the sweep and the order's guardian find what comes later.
+        Where the gateway does not answer, the order's guardian asks again.
         """
         fact: PaymentFact | None = None
         if self._order_id is not None:
+            self._reported = False
             try:
                 fact = (await local(PaymentActivities.ask, self._question(), "ask the gateway")).settles
             except (ActivityError, ApplicationError):
                 workflow.logger.warning("cancelled without the gateway's word")
+                self._reported = True
+            self._settling = fact.payment_id if fact else None
         refund = await self._close(State.CANCELLED, EventType.CANCELLED, command.actor, fact)
         return Cancelled(state=self._state, refund=refund)
 
@@ -336,6 +341,19 @@ class BookingWorkflow:
         for stray in answer.strays:
             await self._book_unwanted(stray)
             await self._give_back(stray, stray.amount, RefundReason.DUPLICATE_PAYMENT)
+
+    async def _part(self) -> None:
+        """Close, once all answers are out.
+
+        A task that closes the workflow is thrown away with every answer in it when a message comes at the same time:
+        so what was answered is written down first. What was reported meanwhile is for the order's guardian.
+        """
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._wait_for("closing", workflow.now() + PARTING)
+        await workflow.sleep(PARTING, summary="let the answers out")
+        self._wait_for(None, None)
+        if self._reported and self._order_id is not None:
+            await guard(LateOrder(order_id=self._order_id, appointment_id=self._command.appointment_id))
 
     # Small things
 

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.base import Model
     from models.booking import Advance, EventType, WaitingFor
-    from models.ids import keyless_refund_id, refund_workflow_id
+    from models.ids import keyless_refund_id, late_payment_workflow_id, refund_workflow_id
     from models.operations import WorkflowStatus
     from models.payments import (
         Capture,
@@ -147,6 +147,24 @@ async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: Re
     else:
         workflow.logger.debug("refund started as run %s", child.first_execution_run_id)
     return refund
+
+
+async def guard(late: LateOrder) -> None:
+    """Start the guardian of an order whose booking is about to close; one that is there already looks by itself."""
+    try:
+        child = await workflow.start_child_workflow(
+            LatePaymentWorkflow.run,
+            late,
+            id=late_payment_workflow_id(late.order_id),
+            task_queue=BOOKING_QUEUE,
+            task_timeout=TASK_TIMEOUT,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary="guards an order whose booking is over",
+        )
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("the order has a guardian")
+    else:
+        workflow.logger.debug("guardian started as run %s", child.first_execution_run_id)
 
 
 @workflow.defn(name="RefundWorkflow")

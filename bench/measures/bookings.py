@@ -35,6 +35,7 @@ class Side:
         """One round."""
         self.meter.start()
         sample = await self.run()
+        await self.meter.settled()
         self.meter.stop(sample.done)
         self.samples.append(sample)
 

@@ -27,6 +27,7 @@ async def measure(rig: Rig) -> list[Figure]:
         ):
             used.start()
             sample = await _round(rig, job)
+            await used.settled()
             used.stop(sample.done)
             samples.append(sample)
     middles = {"post": [one.p50 for one in ours], "update-with-start": [one.p50 for one in theirs]}

@@ -1,0 +1,138 @@
+"""Export a history of every path of every workflow from real runs to tests/histories: `make histories`.
+
+The development keys encrypt them, and nothing of the machine that they ran on stays in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from adapters.connections import connect_temporal
+from models.ids import booking_workflow_id, late_payment_workflow_id, refund_workflow_id
+from sandbox.servers.stack import LocalServers
+from tests.booking.ending import settled
+from tests.booking.paths import PATHS, Visit, catalogue
+from tests.booking.town import Town
+from tests.stack import LONG, Stack, running
+
+HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
+UNDISTURBED: Final = tuple(name for name in PATHS if name not in {"hurried", "seat_cancelled"})
+"""The two left out make the same decisions as others."""
+
+
+async def record(town: Town) -> dict[str, str]:
+    """Play every path; the appointment of each by the path's name."""
+    names = list(UNDISTURBED)
+    visits = [await town.visit(name) for name in names]
+    found = dict(zip(names, await asyncio.gather(*(_played(town, visit) for visit in visits)), strict=True))
+    await town.stack.fault("order.create", "timeout")
+    found["order_preparing"] = await _played(town, await town.visit("paid"))
+    await town.stack.fault("order.create", "timeout", times=3)
+    found["cancelled_while_preparing"] = await _played(town, await _cancelled_at_once(town))
+    await town.mend()
+    await town.stack.fault("refund.create", "error", times=5)
+    found["refund_unknown"] = await _played(town, await town.visit("cancelled_paid"))
+    found["refused"] = await _refused(town)
+    return found
+
+
+async def _played(town: Town, visit: Visit) -> str:
+    await visit.play()
+    await settled(town.stack, town.temporal, visit.id, visit.path)
+    return visit.id
+
+
+async def _cancelled_at_once(town: Town) -> Visit:
+    visit = await town.visit("cancelled_held")
+    visit.path = replace(visit.path, play=Visit.cancel)
+    return visit
+
+
+async def _refused(town: Town) -> str:
+    """Somebody else gets the time after it was asked for and before the booking has taken it over."""
+    visit = await town.visit("paid")
+    lost: list[str] = []
+
+    async def rob() -> None:
+        claim = town.stack.db.slots.find_one_and_delete({"tentative": True})
+        if claim is None:
+            msg = "there is no tentative claim to lose"
+            raise RuntimeError(msg)
+        lost.append(claim["_id"])
+        town.stack.db.slots.insert_one({**claim, "_id": "blk_another", "kind": "block", "tentative": False})
+
+    async with town.held_up("before:booking.hold", rob), town.stack.client() as patient:
+        offer = visit.path.offer
+        answer = await town.stack.place(patient, offer.provider_id, offer.service_id, visit.start)
+    if answer.json().get("code") != "slot_taken":
+        msg = f"the booking was not refused: {answer.status_code}"
+        raise RuntimeError(msg)
+    return lost[0]
+
+
+async def export(town: Town) -> None:
+    """Write the histories of every path, in place of those that were there."""
+    found = await record(town)
+    await town.sweep()
+    HISTORIES.mkdir(exist_ok=True)
+    for old in HISTORIES.glob("*.json"):
+        old.unlink()
+    for name, appointment_id in found.items():
+        await _save(town.temporal, f"{name}.booking", booking_workflow_id(appointment_id))
+        appointment = town.stack.db.appointments.find_one({"_id": appointment_id})
+        if appointment is None:
+            continue
+        for refund in appointment["refunds"]:
+            await _save(town.temporal, f"{name}.refund", refund_workflow_id(refund["id"]))
+        if appointment["order_id"] and appointment["state"] == "expired":
+            await _save(town.temporal, f"{name}.late_payment", late_payment_workflow_id(appointment["order_id"]))
+    await _save(town.temporal, "swept.reconciliation", "reconcile-now")
+
+
+async def _save(temporal: Client, name: str, workflow_id: str) -> None:
+    """Write one workflow's history; nothing where there never was such a workflow."""
+    try:
+        history = await temporal.get_workflow_handle(workflow_id).fetch_history()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return
+    text = json.dumps(_anonymous(json.loads(history.to_json())), separators=(",", ":"))
+    (HISTORIES / f"{name}.json").write_text(text + "\n")
+
+
+def _anonymous(value: Any) -> Any:  # noqa: ANN401  JSON, whatever is in it
+    """Leave out who did it: processes are named after the machine that they run on."""
+    if isinstance(value, list):
+        return [_anonymous(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("kind") == "TASK_QUEUE_KIND_STICKY":
+        return {**value, "name": "sticky"}
+    return {name: _anonymous(one) for name, one in value.items() if name != "identity"}
+
+
+async def _on(stack: Stack, servers: LocalServers) -> None:
+    await export(Town(stack, servers, await connect_temporal(stack.settings)))
+
+
+def main() -> None:
+    """Start everything, play, write, stop everything."""
+    with (
+        LocalServers() as servers,
+        tempfile.TemporaryDirectory() as folder,
+        running(servers.addresses, "histories", Path(folder), LONG, catalogue=catalogue()) as stack,
+    ):
+        asyncio.run(_on(stack, servers))
+
+
+if __name__ == "__main__":
+    main()
