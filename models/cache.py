@@ -37,6 +37,13 @@ class FreshCache(Generic[K, V]):
                 del self._entries[key]
             raise
 
+    def peek(self, key: K) -> V | None:
+        """The kept value, if there is one at once."""
+        entry = self._entries.get(key)
+        if entry is None or entry[0] <= time.monotonic() or not entry[1].done() or entry[1].cancelled():
+            return None
+        return None if entry[1].exception() else entry[1].result()
+
     def forget(self, key: K) -> None:
         """Drop one value."""
         self._entries.pop(key, None)

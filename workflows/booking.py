@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.booking import BookingActivities, CloseBooking
@@ -160,7 +160,7 @@ class BookingWorkflow:
         )
         try:
             self._order_id = await local(PaymentActivities.open_order, step, "open the order")
-        except (ActivityError, ApplicationError) as error:
+        except FailureError as error:
             if is_refusal(error):
                 await self._refuse_order()
                 return placed
@@ -259,7 +259,7 @@ class BookingWorkflow:
             self._reported = False
             try:
                 fact = (await local(PaymentActivities.ask, self._question(), "ask the gateway")).settles
-            except (ActivityError, ApplicationError):
+            except FailureError:
                 workflow.logger.warning("cancelled without the gateway's word")
                 self._reported = True
             self._settling = fact.payment_id if fact else None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -71,7 +71,7 @@ async def answered(asking: Awaitable[PaymentAnswer]) -> PaymentAnswer:
     """Await the gateway's answer about an order; where it refuses to give one, nobody has paid, and somebody looks."""
     try:
         return await asking
-    except (ActivityError, ApplicationError) as error:
+    except FailureError as error:
         if not is_refusal(error):
             raise
         attributes.call_a_human()
@@ -99,7 +99,7 @@ async def capture(parties: Parties, fact: PaymentFact, *, stray: bool = False) -
     )
     try:
         return await local_first(PaymentActivities.capture, step, GATEWAY_WRITE, "capture the payment")
-    except (ActivityError, ApplicationError) as error:
+    except FailureError as error:
         if not is_refusal(error):
             raise
         attributes.call_a_human()

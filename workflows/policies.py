@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
 
 BOOKING_QUEUE = "booking"
 GATEWAY_QUEUE = "gateway"
@@ -104,7 +104,11 @@ async def heartbeating(step: Step[A, R], arg: A, policy: StepPolicy, summary: st
 
 
 async def local(step: Step[A, R], arg: A, summary: str) -> R:
-    """Try a step once within the worker; raises what it raised (see `is_cancelled` and `is_refusal`)."""
+    """Try a step once within the worker.
+
+    Raises `FailureError`, and nothing narrower may be caught: what ran out of time is wrapped in an `ActivityError`
+    when it happens and comes bare when the workflow is replayed (see also `is_cancelled` and `is_refusal`).
+    """
     return await workflow.execute_local_activity_method(
         step,
         arg,
@@ -122,7 +126,7 @@ async def local_first(step: Step[A, R], arg: A, policy: StepPolicy, summary: str
     """
     try:
         return await local(step, arg, summary)
-    except (ActivityError, ApplicationError) as error:
+    except FailureError as error:
         if is_cancelled(error) or is_refusal(error):
             raise
     return await regular(step, arg, policy, summary)

@@ -27,6 +27,8 @@ TimeChanged = Callable[[str], Awaitable[None]]
 
 _RECLAIM_SECONDS: Final = 0.05
 """For how long nobody looks again for claims that have run out, where none was found."""
+_HOLDERS_SECONDS: Final = 0.03
+"""How long those who come after a lost race are told so without asking again; a cancellation takes longer."""
 
 _ATTEMPTS: Final = 4
 """An upsert that loses against another one of the same `_id` finds that document at its next attempt."""
@@ -63,6 +65,7 @@ class MongoClaims:
         self._vault = vault
         self._time_changed = time_changed
         self._reclaims: FreshCache[tuple[str, int, int], bool] = FreshCache(_RECLAIM_SECONDS)
+        self._holders: FreshCache[tuple[str, int, int], frozenset[str]] = FreshCache(_HOLDERS_SECONDS)
 
     @answering
     async def tentative(self, scope: Scope, command: PlaceBooking, intake: Intake, expires_at: datetime) -> bool:
@@ -177,8 +180,25 @@ class MongoClaims:
     # A patient's own claim
 
     async def _insert(self, document: Document, command: PlaceBooking) -> bool:
+        """Insert a tentative claim; whoever comes moments after others have lost need not ask the index again."""
         wanted = cells(command.claim_start, command.claim_end)
-        return await self._insert_or_reclaim(self._fleeting, document, command.practitioner_id, wanted)
+        key = (command.practitioner_id, wanted[0], wanted[-1])
+        holders = self._holders.peek(key)
+        if holders and command.appointment_id not in holders:
+            return False
+        taken = await self._insert_or_reclaim(self._fleeting, document, command.practitioner_id, wanted)
+        if not taken:
+            await self._holders.get(key, lambda: self._holders_of(command.practitioner_id, wanted))
+        return taken
+
+    async def _holders_of(self, practitioner_id: str, wanted: Sequence[int]) -> frozenset[str]:
+        """Whose claims are in the way: they must not be refused when they ask once more."""
+        found = self._slots.find(
+            {"practitioner_id": practitioner_id, "cells": {"$in": list(wanted)}},
+            {"_id": 1},
+            comment="whose time it is, of whichever tenant; nobody is told",
+        )
+        return frozenset(str(one["_id"]) for one in await found.to_list(None))
 
     async def _insert_or_reclaim(
         self, slots: Collection, document: Document, practitioner_id: str, wanted: Sequence[int]

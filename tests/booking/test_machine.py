@@ -166,14 +166,16 @@ class Life(RuleBasedStateMachine):
 
     scene: ClassVar[Scene]
 
-    @initialize(tenant=st.sampled_from(["steady", "flash"]), place=st.integers(0, 30))
-    def open(self, tenant: str, place: int) -> None:
+    @initialize(
+        tenant=st.sampled_from(["steady", "flash"]), places=st.lists(st.integers(0, 30), min_size=2, max_size=4)
+    )
+    def open(self, tenant: str, places: list[int]) -> None:
         self.placed: list[Booking] = []
         self.staff = employee(tenant, Role.STAFF)
         self.in_time = tenant == "steady"
         self.wishes = self.scene.run(self.scene.wishes(tenant))
         assert len(self.wishes) > 8
-        self.place([place])
+        self.place(places)
 
     # People
 

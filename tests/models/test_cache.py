@@ -68,3 +68,22 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     await asyncio.gather(first, return_exceptions=True)
     started.set()
     assert await second == 1
+
+
+async def test_a_peek_sees_only_what_is_there_at_once() -> None:
+    cache: FreshCache[str, int] = FreshCache(60)
+    started = asyncio.Event()
+
+    async def compute() -> int:
+        await started.wait()
+        return 1
+
+    assert cache.peek("a") is None
+    waiting = asyncio.create_task(cache.get("a", compute))
+    await asyncio.sleep(0)
+    assert cache.peek("a") is None
+    started.set()
+    assert await waiting == 1
+    assert cache.peek("a") == 1
+    cache.forget("a")
+    assert cache.peek("a") is None
