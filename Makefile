@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed-$(LOCK_HASH)
 WORKERS ?= auto
 PACKAGES := models activities workflows adapters workers api cli sandbox bench tests
 
-.PHONY: help setup servers lint types imports test demo dev bench fault-matrix race format openapi lock licenses clean
+.PHONY: help setup servers lint types imports test demo dev bench fault-matrix race format openapi histories lock licenses clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ format: $(INSTALLED) ## Apply ruff's format and safe fixes
 
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+histories: setup ## tests/histories from real runs: what replays on every later release
+	@exec $(BIN)/python -m tools.histories
 
 openapi: $(INSTALLED) ## docs/openapi.json, errors.md and configuration.md from the code
 	@$(BIN)/python -m tools.documents

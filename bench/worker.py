@@ -12,11 +12,10 @@ import uvloop
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from bench.noop import NoopWorkflow, noop
 from bench.skeleton import SkeletonBooking, SkeletonSteps
-from workers.main import CACHED_WORKFLOWS, PASSED_THROUGH
+from workers.main import CACHED_WORKFLOWS, workflow_runner
 
 QUEUE = "bench"
 
@@ -43,9 +42,7 @@ async def serve(address: str, namespace: str, bell: Bell, ready: Path) -> None:
         task_queue=QUEUE,
         workflows=[SkeletonBooking, NoopWorkflow],
         activities=[steps.hold, steps.open_order, steps.ask, steps.book, steps.capture, steps.confirm, noop],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=workflow_runner(),
         max_cached_workflows=CACHED_WORKFLOWS,
     )
     stop = asyncio.Event()

@@ -264,12 +264,3 @@ def stack(servers: Addresses, module_database_name: str, tmp_path_factory: pytes
     """A stack whose payments have the usual ten minutes."""
     with running(servers, f"{module_database_name}_long", tmp_path_factory.mktemp("stack"), LONG) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def hasty_stack(
-    servers: Addresses, module_database_name: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """A stack whose payments have a few seconds."""
-    with running(servers, f"{module_database_name}_short", tmp_path_factory.mktemp("stack"), SHORT) as started:
-        yield started

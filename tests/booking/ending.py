@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Final
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from models.ids import booking_workflow_id, refund_workflow_id
+from models.ids import booking_workflow_id, late_payment_workflow_id, refund_workflow_id
 from tests.booking.paths import PATIENCE_SECONDS, Path
 from tests.stack import Json, Stack
 
@@ -87,6 +88,27 @@ async def _status(temporal: Client, workflow_id: str) -> str:
             return "never started"
         raise
     return "unknown" if status is None else status.name
+
+
+async def steps_taken(stack: Stack, temporal: Client, appointment_id: str) -> set[str]:
+    """The steps that the histories of a booking and of what followed from it show."""
+    appointment = stack.db.appointments.find_one({"_id": appointment_id})
+    assert appointment is not None
+    ids = [booking_workflow_id(appointment_id), late_payment_workflow_id(appointment["order_id"] or "none")]
+    ids += [refund_workflow_id(one["id"]) for one in appointment["refunds"]]
+    return {step for one in ids for step in await _steps_of(temporal, one)}
+
+
+async def _steps_of(temporal: Client, workflow_id: str) -> set[str]:
+    if await _status(temporal, workflow_id) == "never started":
+        return set()
+    steps = set()
+    async for event in temporal.get_workflow_handle(workflow_id).fetch_history_events():
+        steps.add(event.activity_task_scheduled_event_attributes.activity_type.name)
+        local = event.marker_recorded_event_attributes.details.get("data")
+        if local is not None:
+            steps.add(json.loads(local.payloads[0].data)["activity_type"])
+    return steps - {""}
 
 
 def is_settled(seen: Json, path: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.booking.ending import steps_taken
 from tests.booking.paths import PATHS, PLACING
 from tests.booking.town import SERVERS, Town
 
@@ -24,6 +25,12 @@ UNHURRIED: Final = ("paid", "captured_by_bank", "cancelled_held", "cancelled_pai
 async def _known(town: Town) -> None:
     await town.mend()
     await town.endings(list(PATHS))
+
+
+async def test_undisturbed(town: Town) -> None:
+    for path, appointment in town.undisturbed.items():
+        assert await steps_taken(town.stack, town.temporal, appointment) == set(PATHS[path].steps)
+    await town.holds()
 
 
 def _points() -> Iterator[tuple[str, str]]:
@@ -99,6 +106,15 @@ async def test_the_gateway_misbehaves_again_after_a_lost_answer(
     await town.stack.fault(LOST_ANSWERS[operation], "timeout_after_success")
     await fault.begin(town, operation)
     await visit.play()
+    await town.ends_as_usual(visit)
+
+
+@pytest.mark.parametrize("operation", ["order.create", "payment.capture"])
+async def test_the_worker_dies_after_a_step_had_run_out_of_time(town: Town, operation: str) -> None:
+    visit = await town.visit("cancelled_paid")
+    await town.stack.fault(operation, "timeout")
+    async with town.dying("before:booking.close"):
+        await visit.play()
     await town.ends_as_usual(visit)
 
 

@@ -16,10 +16,13 @@ from http import HTTPStatus
 import httpx
 import pytest
 
+from models.ids import booking_workflow_id
+from tests.booking.ending import steps_taken
 from tests.booking.paths import PATHS, Visit
 from tests.booking.support import somebody
 from tests.booking.town import Town
 from tests.stack import Json, Stack, eventually
+from workflows import attributes
 
 SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid")
 
@@ -31,6 +34,9 @@ async def _known(town: Town) -> None:
 
 
 async def test_undisturbed(town: Town) -> None:
+    """What follows rests on it: each path is known to take the steps at which it is then disturbed."""
+    for path, appointment in town.undisturbed.items():
+        assert await steps_taken(town.stack, town.temporal, appointment) == set(PATHS[path].steps)
     await town.holds()
 
 
@@ -55,6 +61,37 @@ async def test_the_gateway_answers_too_late_after_doing_what_was_asked(town: Tow
         await town.stack.fault(operation, "timeout_after_success")
     await visit.play()
     await town.ends_as_usual(visit)
+
+
+async def test_the_gateway_refuses_to_hand_money_over(town: Town) -> None:
+    visit = await town.visit("paid")
+    visit.path = replace(visit.path, play=_paid_in_vain)
+    await town.stack.fault("payment.capture", "error", status=400)
+    await visit.play()
+    workflow = await town.temporal.get_workflow_handle(booking_workflow_id(visit.id)).describe()
+    assert workflow.typed_search_attributes[attributes.NEEDS_HUMAN]
+    town.told[visit.id] = visit.told
+    await town.holds()
+
+
+async def _paid_in_vain(visit: Visit) -> None:
+    await visit.pay()
+    assert (await visit.reaches("expired"))["payment_state"] == "voided"
+
+
+async def test_a_booking_is_cancelled_while_its_order_is_prepared(town: Town) -> None:
+    visit = await town.visit("cancelled_held")
+    visit.path = replace(visit.path, play=_cancelled_at_once)
+    await town.stack.fault("order.create", "timeout_after_success", times=2)
+    await visit.play()
+    town.told[visit.id] = visit.told
+    await town.holds()
+
+
+async def _cancelled_at_once(visit: Visit) -> None:
+    held = await visit.reaches("held")
+    assert held["payment"]["status"] == "preparing"
+    await visit.cancel()
 
 
 async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:

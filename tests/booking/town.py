@@ -48,6 +48,8 @@ class Town:
         self.told: dict[str, Sequence[str]] = {}
         self._starts = Starts(stack)
         self._endings: dict[str, Json] = {}
+        self.undisturbed: dict[str, str] = {}
+        """The appointment of each path's undisturbed run."""
 
     # Visits
 
@@ -64,6 +66,7 @@ class Town:
             await visit.play()
             self._endings[path] = await settled(self.stack, self.temporal, visit.id, visit.path)
             self.told[visit.id] = visit.told
+            self.undisturbed[path] = visit.id
 
         await asyncio.gather(*(learn(path) for path in unknown))
 
