@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -28,6 +29,7 @@ from bench.worker import QUEUE
 from models.booking import Actor, ActorKind, AppointmentState, PlaceBooking, ServiceSnapshot
 from models.ids import random_id
 from models.payments import PaymentState
+from sandbox.servers.cache import compiled_once
 from sandbox.servers.processes import Process, wait_until
 from workflows import attributes
 from workflows.policies import RPC_TIMEOUT, TASK_TIMEOUT
@@ -159,7 +161,8 @@ async def baselines(settings: Settings, folder: Path) -> AsyncIterator[Baselines
         bell.settimeout(0)
         command = [sys.executable, "-m", "bench.worker", "--address", settings.temporal_address]
         command += ["--namespace", settings.temporal_namespace, "--bell", str(bell_path), "--ready", str(ready)]
-        worker = Process("bench worker", command, log=folder / "worker.log", directory=ROOT)
+        environment = {**os.environ, **compiled_once(os.environ)}
+        worker = Process("bench worker", command, log=folder / "worker.log", directory=ROOT, environment=environment)
         worker.start()
         try:
             await asyncio.to_thread(wait_until, ready.exists, worker)

@@ -24,6 +24,7 @@ from cli.seed.catalogue import Catalogue
 from cli.seed.write import write
 from sandbox.config import SandboxConfig
 from sandbox.process import SandboxProcess
+from sandbox.servers.cache import compiled_once
 from sandbox.servers.processes import HOST, Process, StartError, free_port
 from sandbox.servers.stack import Addresses, LocalServers, RunningServers
 
@@ -190,7 +191,7 @@ class LocalStack:
         )
 
     def _start_child(self, command: str, *options: str) -> None:
-        environment = {**os.environ, **environment_of(self.settings)}
+        environment = {**os.environ, **environment_of(self.settings), **compiled_once(os.environ)}
         # Our packages are found wherever this is started from; `-P` keeps the current folder's out.
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         child = Process(

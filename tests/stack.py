@@ -33,6 +33,7 @@ from models.identity import Account
 from models.policy import TenantPolicy
 from sandbox.config import SandboxConfig
 from sandbox.process import SandboxProcess
+from sandbox.servers.cache import compiled_once
 from sandbox.servers.processes import HOST, Process, free_port, wait_until
 from sandbox.servers.stack import Addresses
 from sandbox.servers.temporal import ensure_namespace
@@ -139,7 +140,12 @@ class Stack:
         return self._child("worker", "--queue", "all", "--faults", str(self.faults))
 
     def _child(self, command: str, *options: str) -> Process:
-        environment = {**os.environ, **environment_of(self.settings), "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            **environment_of(self.settings),
+            **compiled_once(os.environ),
+            "PYTHONPATH": str(ROOT),
+        }
         return Process(
             command,
             [sys.executable, "-P", "-m", "cli", command, *options],

@@ -205,12 +205,15 @@ class BookingWorkflow:
             async with self._commands:
                 # Whatever came in while the gateway was asked comes first; it may have looked before the money came.
                 if not self._is(State.HELD):
-                    self._reported |= answer.settles is not None and answer.settles.payment_id != self._settling
+                    unseen = answer.settles is not None and answer.settles.payment_id != self._settling
+                    self._reported |= unseen or bool(answer.strays)
                     return
                 if answer.settles is not None:
                     await self._settle(answer.settles)
                 elif last_look:
                     await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, None)
+                # What nobody is owed goes back once it is clear what becomes of the booking.
+                self._reported |= bool(answer.strays) and not self._is(State.HELD)
 
     async def _ask(self) -> PaymentAnswer:
         return await answered(local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway"))
@@ -256,9 +259,9 @@ class BookingWorkflow:
         """
         fact: PaymentFact | None = None
         if self._order_id is not None:
-            self._reported = False
             try:
-                fact = (await local(PaymentActivities.ask, self._question(), "ask the gateway")).settles
+                answer = await local(PaymentActivities.ask, self._question(), "ask the gateway")
+                fact, self._reported = answer.settles, bool(answer.strays)
             except FailureError:
                 workflow.logger.warning("cancelled without the gateway's word")
                 self._reported = True
@@ -338,9 +341,13 @@ class BookingWorkflow:
         if self._order_id is None:
             return
         answer = await self._ask()
-        for stray in answer.strays:
-            await self._book_unwanted(stray)
-            await self._give_back(stray, stray.amount, RefundReason.DUPLICATE_PAYMENT)
+        async with self._commands:
+            if not self._is(State.CONFIRMED):
+                self._reported |= bool(answer.strays)
+                return
+            for stray in answer.strays:
+                await self._book_unwanted(stray)
+                await self._give_back(stray, stray.amount, RefundReason.DUPLICATE_PAYMENT)
 
     async def _part(self) -> None:
         """Close, once all answers are out.

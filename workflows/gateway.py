@@ -112,11 +112,13 @@ class WorkflowGateway:
             raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
         if placed is not None and placed.refusal is not None:
             raise await self._refused(placed.refusal, command)
-        appointment = await self._stores.appointments.find(scope, wanted)
+        appointment = await self._stores.appointments.find(scope, wanted, open_sealed=False)
         if appointment is None:
             msg = "the appointment was placed but cannot be read yet"
             raise UnavailableError(msg)
-        return _same_body(appointment, placement), placed is not None
+        # The same body was just given in clear: what was sealed of it need not be opened again.
+        intake = None if placement.intake.is_empty else placement.intake
+        return _same_body(appointment, placement).model_copy(update={"intake": intake}), placed is not None
 
     async def _claim(self, command: PlaceBooking, placement: Placement) -> None:
         scope = Subject(command.subject_id)

@@ -14,6 +14,15 @@ def cache_directory(environment: Mapping[str, str]) -> Path:
     return (Path(base) if base else Path(environment.get("HOME") or Path.home()) / ".cache") / "visitnow"
 
 
+def compiled_once(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which a child keeps compiled modules in the cache, whatever its parent does.
+
+    Workflows run in a sandbox that loads their module anew for each run: compiling it each time would cost more than
+    running it.
+    """
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache_directory(environment) / "bytecode")}
+
+
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock between processes; the kernel lets go of it when the holder dies."""
