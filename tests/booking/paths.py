@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
@@ -132,10 +133,14 @@ class Visit:
         """Send again what was not answered; anything but an answer or "unavailable" is a fault of ours."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
-            answer = await send()
-            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-                return answer
-            assert time.monotonic() < give_up, f"{self.path.name}: not answered, last {answer.text}"
+            last = "nothing"
+            # The process that would have answered may have died.
+            with suppress(httpx.TransportError):
+                answer = await send()
+                if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return answer
+                last = answer.text
+            assert time.monotonic() < give_up, f"{self.path.name}: not answered, last {last}"
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -180,6 +180,15 @@ async def test_a_server_crashes(town: Town, server: str, path: str, point: str) 
     assert town.stack.api.alive, town.stack.api.log_tail()
 
 
+@pytest.mark.parametrize("point", [f"{moment}:{step}" for step in PATHS["cancelled_paid"].steps for moment in MOMENTS])
+async def test_the_api_crashes(town: Town, point: str) -> None:
+    visit = await town.visit("cancelled_paid")
+    async with town.sweeping():
+        async with town.held_up(point, town.restart_api):
+            await visit.play()
+        await town.ends_as_usual(visit)
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_many_faults_at_once(town: Town, seed: int) -> None:
     """The seed, which is part of the test's name, is all that a failure needs to happen again."""

@@ -25,7 +25,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from models.booking import Appointment, AppointmentState, Intake
 from models.errors import GatewayError
-from models.identity import Principal, Public, Role, System
+from models.identity import Principal, Role, System
 from models.money import Money
 from models.payments import (
     GatewayPaymentStatus,
@@ -305,11 +305,3 @@ async def test_somebody_else_s_order_is_not_ours_to_look_at(house: House) -> Non
     seen = await house.until(other, lambda one: one.state is AppointmentState.CONFIRMED)
     assert seen.refunds == ()
     assert (await house.look(mine)).refunds == ()
-
-
-async def test_free_times_are_asked_of_the_public(house: House) -> None:
-    """What was given back is free again, whatever became of the money."""
-    held = await house.held(STEADY)
-    await house.cancel(held)
-    busy = await house._stores.claims.busy(Public(), held.practitioner_id, held.start, held.end)
-    assert busy == []

@@ -127,6 +127,13 @@ class Town:
         armed.touch()
         return armed
 
+    async def restart_api(self, down_seconds: float = 0.5) -> None:
+        """The API crashes, with all that it was about to do, and comes back."""
+        self.stack.api.kill()
+        await asyncio.sleep(down_seconds)
+        self.stack.api.start()
+        await asyncio.to_thread(self.stack.await_ready)
+
     async def restart(self, server: str, down_seconds: float = 0.5) -> None:
         """MongoDB (`mongod`), `redis` or `temporal` crashes and comes back; Redis comes back empty."""
         self._server(server).process.kill()
@@ -140,6 +147,9 @@ class Town:
                 await asyncio.to_thread(self._server(server).start)
         if not self.stack.worker.alive:
             self.stack.restart_worker()
+        if not self.stack.api.alive:
+            self.stack.api.start()
+        await asyncio.to_thread(self.stack.await_ready)
         async with self.stack.control() as control:
             assert (await control.delete("/_control/faults")).is_success
 
