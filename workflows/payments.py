@@ -267,6 +267,7 @@ class LatePaymentWorkflow:
         self._late = late
         self._reported = False
         self._seen: set[str] = set()
+        self._left: set[str] = set()
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
 
@@ -309,9 +310,10 @@ class LatePaymentWorkflow:
                 self._seen.add(stray.payment_id)
                 await self._return(parties, stray)
         pending = answer.settles
-        if pending is None or pending.captured or found.voided or not found.over or pending.payment_id in self._seen:
+        if pending is None or pending.captured or found.voided or not found.over or pending.payment_id in self._left:
             return
-        self._seen.add(pending.payment_id)
+        # The bank may still capture it: then it goes back like any other.
+        self._left.add(pending.payment_id)
         await self._note(parties, EventType.PAYMENT_VOIDED, PaymentState.VOIDED, pending, captured=0)
         self._done.append("left an authorized payment to lapse")
 
