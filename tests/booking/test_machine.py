@@ -409,7 +409,7 @@ def _life_in(scene: Scene) -> type[Life]:
     return Here
 
 
-# With seed 7411 it once ended with two captured payments that the books did not know within 40 s: an open finding,
+# With seed 7411 it ends with two captured payments that the books do not know within 40 s: an open finding,
 # so it runs with the whole matrix until that is explained.
 @pytest.mark.fault_matrix
 def test_any_sequence(shared_stack: Stack, request: pytest.FixtureRequest) -> None:
