@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model
-from models.booking import Advance, Advanced, ClaimRef, HoldSlot
+from models.booking import FINAL_STATES, Advance, Advanced, ClaimRef, HoldSlot
 from models.errors import Code
 from models.identity import Tenant
 from models.ports import Appointments, Claims
@@ -62,10 +62,10 @@ class BookingActivities:
 
     @activity.defn(name="booking.close")
     async def close(self, step: CloseBooking) -> Advanced:
-        """Change the appointment's state to a final one, then give the time back."""
+        """Change the appointment's state to a final one, if it is not, then give the time back."""
         scope = Tenant(step.advance.tenant_id)
         with typed_failures():
             advanced = await self._appointments.advance(scope, step.advance)
-            if advanced.applied:
+            if advanced.state in FINAL_STATES:
                 await self._claims.release(scope, step.claim)
         return advanced

@@ -236,8 +236,12 @@ class BookingWorkflow:
             await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact)
             return
         self._done.append("payment captured")
-        self._payment = fact
         await self._confirm(fact)
+        if self._is(State.CONFIRMED):
+            self._payment = fact
+            return
+        # A worker that died had ended it before anybody knew: then the money that was just taken goes back.
+        await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact.model_copy(update={"captured": True}))
 
     async def _confirm(self, fact: PaymentFact) -> None:
         step = self._advance(EventType.CONFIRMED, State.CONFIRMED, PaymentState.CAPTURED, SYSTEM).model_copy(
@@ -247,8 +251,8 @@ class BookingWorkflow:
                 "waiting_for": WaitingFor(event="visit", until=self._command.closes_at),
             }
         )
-        await local_first(BookingActivities.advance, step, STORE, "confirm")
-        self._enter(State.CONFIRMED, PaymentState.CAPTURED)
+        confirmed = await local_first(BookingActivities.advance, step, STORE, "confirm")
+        self._enter(confirmed.state, confirmed.payment_state)
 
     # Ending without a visit
 
@@ -289,10 +293,18 @@ class BookingWorkflow:
             return None
         if not fact.captured:
             await self._end(to, event, actor, PaymentState.VOIDED)
+            if self._payment_state is not PaymentState.VOIDED:
+                await self._note_voided(fact)
             return RefundOutcome(amount=fact.amount, state=PaymentState.VOIDED)
         await self._end(to, event, actor, self._payment_state)
         await self._book_unwanted(fact)
         return await self._give_back(fact, fact.amount, RefundReason.LATE_PAYMENT)
+
+    async def _note_voided(self, fact: PaymentFact) -> None:
+        """The booking had ended before the money came."""
+        step = self._advance(EventType.PAYMENT_VOIDED, None, PaymentState.VOIDED, SYSTEM, fact.payment_id)
+        noted = await local_first(BookingActivities.advance, step, STORE, "leave the money to its payer")
+        self._enter(noted.state, noted.payment_state)
 
     async def _book_unwanted(self, fact: PaymentFact) -> None:
         await capture(self._parties, fact, stray=True)
@@ -307,8 +319,9 @@ class BookingWorkflow:
     async def _end(self, to: AppointmentState, event: EventType, actor: Actor, payment: PaymentState) -> None:
         change = None if payment is self._payment_state else payment
         step = CloseBooking(advance=self._advance(event, to, change, actor), claim=self._command.claim)
-        await local_first(BookingActivities.close, step, STORE, f"{to}: give the time back")
-        self._enter(to, payment)
+        ended = await local_first(BookingActivities.close, step, STORE, f"{to}: give the time back")
+        # A step that is run again after its worker's death may be decided otherwise: the appointment itself counts.
+        self._enter(ended.state, ended.payment_state)
 
     async def _give_back(self, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundOutcome | None:
         if amount <= 0:
