@@ -73,6 +73,10 @@ class Bank:
         )
         return payment_id
 
+    def takes(self, payment_id: str) -> None:
+        """The money of an authorized payment is taken, without anybody here having asked for it."""
+        self.payments[payment_id] = self.payments[payment_id].model_copy(update={"status": CAPTURED, "captured": True})
+
     def sent_back(self, payment_id: str) -> list[int]:
         """What went back of a payment."""
         return [one.amount for one in self.refunds.values() if one.payment_id == payment_id]
@@ -97,7 +101,7 @@ class Bank:
         known = self.payments[payment_id]
         if (known.amount, known.currency) != (amount.amount, amount.currency):
             raise GatewayError(400, "BAD_REQUEST_ERROR", "", "another amount than was authorized")
-        self.payments[payment_id] = known.model_copy(update={"status": CAPTURED, "captured": True})
+        self.takes(payment_id)
         return self.payments[payment_id]
 
     async def refund(self, refund: RefundRecord) -> RefundFact:
@@ -305,3 +309,17 @@ async def test_somebody_else_s_order_is_not_ours_to_look_at(house: House) -> Non
     seen = await house.until(other, lambda one: one.state is AppointmentState.CONFIRMED)
     assert seen.refunds == ()
     assert (await house.look(mine)).refunds == ()
+
+
+async def test_what_was_left_to_lapse_and_is_captured_after_all_goes_back(house: House) -> None:
+    held = await house.held(SWIFT)
+    await house.until(held, lambda seen: seen.state is AppointmentState.EXPIRED)
+    late = house.bank.paid(order_of(held), AUTHORIZED)
+    await house.tell(held)
+    seen = await house.until(held, lambda one: one.payment_state is PaymentState.VOIDED)
+    assert (seen.captured, house.bank.payments[late].captured) == (0, False)
+    house.bank.takes(late)
+    await house.tell(held)
+    seen = await house.settled(held, 1)
+    assert (seen.state, seen.payment_state) == (AppointmentState.EXPIRED, PaymentState.REFUNDED)
+    assert house.bank.sent_back(late) == [FEE]
