@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 import structlog
 from fastapi import Depends, Request
@@ -23,9 +23,12 @@ from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
 from api.streams import Streams
+from models.cache import Recently
 from models.errors import UnavailableError
 from models.ports import Appointments, Directory, Payments, WebhookInbox
 from workflows.gateway import WorkflowGateway
+
+WORD_SECONDS: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +82,8 @@ class Services:
     limiter: RateLimiter
     checks: Mapping[str, Callable[[], Awaitable[bool]]]
     background: Background = field(default_factory=Background)
+    words: Recently[str] = field(default_factory=lambda: Recently(WORD_SECONDS))
+    """The payments that the gateway has just told us of."""
 
 
 async def _services(request: Request) -> Services:

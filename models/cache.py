@@ -47,3 +47,22 @@ class FreshCache(Generic[K, V]):
     def forget(self, key: K) -> None:
         """Drop one value."""
         self._entries.pop(key, None)
+
+
+class Recently(Generic[K]):
+    """Which keys were heard of within the last `seconds`; at most `size` of them are remembered."""
+
+    def __init__(self, seconds: float, size: int = 4096) -> None:
+        """Nothing was heard of yet."""
+        self._seconds = seconds
+        self._size = size
+        self._heard: dict[K, float] = {}
+
+    def again(self, key: K) -> bool:
+        """Whether this key was heard of before; now it was."""
+        now = time.monotonic()
+        before = self._heard.pop(key, None)
+        if len(self._heard) >= self._size:
+            del self._heard[next(iter(self._heard))]
+        self._heard[key] = now
+        return before is not None and now - before < self._seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -26,6 +27,9 @@ from models.webhooks import webhook_event
 
 WEBHOOKS: Final = Limit("webhooks", hits=12_000, seconds=60)
 """One address's webhooks: far above what the gateway sends for a busy installation."""
+
+SECOND_WORD_SECONDS: Final = 2.0
+"""How long a further word about a payment waits that the workflow has just been told of."""
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _log = structlog.get_logger(__name__)
@@ -156,6 +160,9 @@ def _read(services: Services, body: bytes, event_id: str | None) -> WebhookEvent
 
 async def _pass_on(services: Services, event: WebhookEvent) -> None:
     """Tell the workflow; where that fails now, the sweep does it later."""
+    if event.payment_id is not None and services.words.again(event.payment_id):
+        # By then our own capture is mostly in the books, and the workflow need not be told of it.
+        await asyncio.sleep(SECOND_WORD_SECONDS)
     try:
         await services.gateway.pass_on(event)
     except UnavailableError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,6 +18,7 @@ from pymongo.collection import Collection
 from adapters.mongo.repositories import Repositories
 from api.edge import MAX_BODY_BYTES
 from api.routers.booking import PLACEMENTS
+from api.routers.payments import SECOND_WORD_SECONDS
 from cli.accounts import ACCOUNTS
 from cli.seed.arogya import ANANYA_RAO
 from models.booking import Appointment, Intake
@@ -85,6 +87,19 @@ async def test_a_genuine_event_is_kept_and_passed_on(
     assert (answer.status_code, answer.json()) == (200, {"status": "stored"})
     kept = await _passed_on(inbox, headers["X-Razorpay-Event-Id"])
     assert CANARY not in str(kept)
+
+
+async def test_a_further_word_about_a_payment_waits_until_the_first_has_had_its_effect(
+    gateway: httpx.AsyncClient, inbox: Collection[Json]
+) -> None:
+    payment = {"id": f"pay_{secrets.token_hex(7)}", "order_id": f"order_{secrets.token_hex(7)}"}
+    began = time.monotonic()
+    for kind in ("payment.authorized", "payment.captured"):
+        body = _envelope(kind, **payment)
+        headers = _headers(body)
+        assert (await gateway.post(WEBHOOK, content=body, headers=headers)).status_code == 200
+        await _passed_on(inbox, headers["X-Razorpay-Event-Id"])
+    assert time.monotonic() - began >= SECOND_WORD_SECONDS
 
 
 async def test_an_event_of_an_unknown_kind_is_kept_and_passed_on(

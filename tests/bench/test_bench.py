@@ -14,8 +14,6 @@ MEASURED = range(1, 8)
 
 
 @pytest.mark.timeout(SECONDS + 20)
-# Its fourth measure once saw only cached answers (an open finding), so it runs with the heavy proofs: `make race`.
-@pytest.mark.race
 def test_the_bench_measures_everything(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     only = [part for number in MEASURED for part in ("--only", str(number))]
