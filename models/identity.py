@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from models.base import Id, Model
+from models.base import Id, Model, UtcDatetime
 
 PLATFORM = "platform"
 """The tenant of patients and of the operators who run the installation."""
@@ -85,6 +85,18 @@ class Account(Model):
     name: str | None = None
     phone: str | None = None
     email: str | None = None
+
+
+class Invitation(Model):
+    """A place in a tenant that is offered to whoever reads that mailbox; good once, until it expires."""
+
+    id: Id
+    tenant_id: Id
+    email: str
+    role: Role
+    clinic_ids: frozenset[Id] = frozenset()
+    provider_id: Id | None = None
+    expires_at: UtcDatetime
 
 
 class Tenant(NamedTuple):

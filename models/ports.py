@@ -26,7 +26,8 @@ from models.booking import (
     RefundEntry,
 )
 from models.compliance import AuditEntry
-from models.identity import Scope
+from models.identity import Invitation, Scope
+from models.messaging import Message
 from models.money import Money
 from models.payments import (
     Capture,
@@ -261,6 +262,22 @@ class WebhookInbox(Protocol):
 
     async def waiting(self, before: datetime, limit: int) -> list[WebhookEvent]:
         """Events stored before that instant and not passed on, oldest first."""
+        ...
+
+
+class Messenger(Protocol):
+    """How people are written to."""
+
+    async def send(self, message: Message) -> None:
+        """Keep the message and see to its delivery, once per id; returns before it is delivered."""
+        ...
+
+
+class Invites(Protocol):
+    """Invitations to join a tenant; the link goes by e-mail."""
+
+    async def issue(self, scope: Scope, invitation: Invitation) -> None:
+        """Keep an invitation and send its link, once per id."""
         ...
 
 
