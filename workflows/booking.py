@@ -271,6 +271,10 @@ class BookingWorkflow:
                 self._reported = True
             self._settling = fact.payment_id if fact else None
         refund = await self._close(State.CANCELLED, EventType.CANCELLED, command.actor, fact)
+        if self._is(State.CONFIRMED):
+            # A worker that died had confirmed it before anybody here knew.
+            self._payment = fact or (await self._ask()).settles
+            return await self._cancel_confirmed(command)
         return Cancelled(state=self._state, refund=refund)
 
     async def _cancel_confirmed(self, command: Cancel) -> Cancelled:
@@ -287,16 +291,18 @@ class BookingWorkflow:
     async def _close(
         self, to: AppointmentState, event: EventType, actor: Actor, fact: PaymentFact | None
     ) -> RefundOutcome | None:
-        """End a booking that never was confirmed. Authorized money is never taken; taken money goes back whole."""
-        if fact is None:
-            await self._end(to, event, actor, self._payment_state)
+        """End a booking that never was confirmed. Authorized money is never taken; taken money goes back whole.
+
+        Where it turns out to have been confirmed, it stays so.
+        """
+        voids = fact is not None and not fact.captured
+        await self._end(to, event, actor, PaymentState.VOIDED if voids else self._payment_state)
+        if fact is None or self._is(State.CONFIRMED):
             return None
-        if not fact.captured:
-            await self._end(to, event, actor, PaymentState.VOIDED)
+        if voids:
             if self._payment_state is not PaymentState.VOIDED:
                 await self._note_voided(fact)
             return RefundOutcome(amount=fact.amount, state=PaymentState.VOIDED)
-        await self._end(to, event, actor, self._payment_state)
         await self._book_unwanted(fact)
         return await self._give_back(fact, fact.amount, RefundReason.LATE_PAYMENT)
 
@@ -318,7 +324,9 @@ class BookingWorkflow:
 
     async def _end(self, to: AppointmentState, event: EventType, actor: Actor, payment: PaymentState) -> None:
         change = None if payment is self._payment_state else payment
-        step = CloseBooking(advance=self._advance(event, to, change, actor), claim=self._command.claim)
+        # Only from the state that is known here: what happens to the money depends on it.
+        advance = self._advance(event, to, change, actor).model_copy(update={"sources": frozenset({self._state})})
+        step = CloseBooking(advance=advance, claim=self._command.claim)
         ended = await local_first(BookingActivities.close, step, STORE, f"{to}: give the time back")
         # A step that is run again after its worker's death may be decided otherwise: the appointment itself counts.
         self._enter(ended.state, ended.payment_state)
