@@ -121,6 +121,7 @@ MayPay = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_PAY))]
 MayCancel = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_CANCEL))]
 MayReadRefunds = Annotated[Principal, Depends(Requires(Permission.REFUND_READ))]
 MayRefund = Annotated[Principal, Depends(Requires(Permission.REFUND_CREATE))]
+MayManageSettings = Annotated[Principal, Depends(Requires(Permission.SETTINGS_MANAGE))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
 
 

@@ -25,7 +25,7 @@ from api.presenter import Presenter
 from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
-from models.ports import Appointments, Directory, Payments, WebhookInbox
+from models.ports import Appointments, Directory, Payments, Tenancy, WebhookInbox
 from workflows.gateway import WorkflowGateway
 
 WORD_SECONDS: Final = 30.0
@@ -71,6 +71,7 @@ class Services:
     directory: Directory
     appointments: Appointments
     payments: Payments
+    tenancy: Tenancy
     inbox: WebhookInbox
     audit: AuditLog
     hosts: ClinicHosts

@@ -105,6 +105,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background) -
         directory=stores.directory,
         appointments=stores.appointments,
         payments=stores.payments,
+        tenancy=stores.tenancy,
         inbox=stores.inbox,
         audit=AuditLog(stores.audit),
         hosts=ClinicHosts(stores.directory, settings.public_url),

@@ -24,6 +24,8 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOT_TAKEN = "slot_taken"
     STATE_CONFLICT = "state_conflict"
+    STALE = "stale"
+    IF_MATCH_REQUIRED = "if_match_required"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID = "invalid"
@@ -77,6 +79,12 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.SLOT_TAKEN: ErrorKind(409, Retry.USELESS, "That time has just been taken", "Choose one of the alternatives."),
     Code.STATE_CONFLICT: ErrorKind(
         409, Retry.USELESS, "The appointment's state does not allow this", "Load the appointment again."
+    ),
+    Code.STALE: ErrorKind(
+        412, Retry.USELESS, "Somebody else has changed this meanwhile", "Load it again and repeat your change."
+    ),
+    Code.IF_MATCH_REQUIRED: ErrorKind(
+        428, Retry.USELESS, "An If-Match header is required", "Send the ETag of what you have loaded."
     ),
     Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(

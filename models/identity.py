@@ -29,6 +29,7 @@ class Permission(StrEnum):
     APPOINTMENT_CANCEL = "appointment:cancel"
     REFUND_READ = "refund:read"
     REFUND_CREATE = "refund:create"
+    SETTINGS_MANAGE = "settings:manage"
     OPERATIONS_READ = "operations:read"
     CODEC_USE = "codec:use"
 
@@ -43,7 +44,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset({*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY}),
     Role.DOCTOR: frozenset(_OWN),
     Role.STAFF: frozenset({*_OWN, Permission.REFUND_CREATE}),
-    Role.ADMIN: frozenset({*_OWN, Permission.REFUND_CREATE}),
+    Role.ADMIN: frozenset({*_OWN, Permission.REFUND_CREATE, Permission.SETTINGS_MANAGE}),
 }
 """Role → permissions, within the caller's own tenant."""
 

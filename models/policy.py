@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, time, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from models.base import Model
 from models.money import percent_of
 
 Seconds = Annotated[int, Field(ge=1, le=86_400 * 30)]
+Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30)]
+
+MAX_STEPS: Final = 20
+MAX_LEADS: Final = 10
+_WALL_TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::00)?", flags=re.ASCII)
+
+
+def _wall_time(value: object) -> object:
+    # Pydantic alone would read numbers as seconds since midnight, and zones that a wall does not have.
+    if isinstance(value, time) or (isinstance(value, str) and _WALL_TIME.fullmatch(value)):
+        return value
+    msg = "must be a time of day like 21:00"
+    raise ValueError(msg)
+
+
+ClockTime = Annotated[
+    time,
+    BeforeValidator(
+        _wall_time, json_schema_input_type=Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    ),
+    PlainSerializer(lambda value: value.strftime("%H:%M"), return_type=str, when_used="json"),
+]
+"""A time of day on somebody's wall, `HH:MM` over the wire."""
 
 
 class RefundStep(Model):
@@ -23,8 +47,8 @@ class RefundStep(Model):
 class QuietHours(Model):
     """Wall-clock hours of the recipient in which no message is sent unless it must be."""
 
-    start: time = time(21)
-    end: time = time(8)
+    start: ClockTime = time(21)
+    end: ClockTime = time(8)
 
 
 class RetentionDays(Model):
@@ -41,9 +65,10 @@ class TenantPolicy(Model):
 
     payment_window_seconds: Seconds = 600
     payment_grace_seconds: int = Field(default=120, ge=0, le=3600)
-    refund_schedule: tuple[RefundStep, ...] = (
-        RefundStep(hours_before=12, percent=100),
-        RefundStep(hours_before=2, percent=50),
+    refund_schedule: tuple[RefundStep, ...] = Field(
+        default=(RefundStep(hours_before=12, percent=100), RefundStep(hours_before=2, percent=50)),
+        max_length=MAX_STEPS,
+        description="From the earliest to the latest cancellation; later than the last gives nothing back.",
     )
     reschedule_until_hours: float = Field(default=4, ge=0, le=24 * 60)
     max_unpaid_holds: int = Field(default=3, ge=1, le=10_000)
@@ -52,14 +77,18 @@ class TenantPolicy(Model):
     no_show_grace_minutes: int = Field(default=30, ge=0, le=60 * 24)
     day_grace_hours: float = Field(default=24, ge=0, le=24 * 14)
     late_payment_watch_days: float = Field(default=7, gt=0, le=30)
-    reminder_leads_minutes: tuple[int, ...] = (1440, 120)
+    reminder_leads_minutes: tuple[Minutes, ...] = Field(default=(1440, 120), max_length=MAX_LEADS)
     quiet_hours: QuietHours = QuietHours()
     delivery_receipt_timeout_seconds: Seconds = 120
     sla_hours: float = Field(default=48, gt=0, le=24 * 60)
     deletion_grace_days: float = Field(default=7, ge=0, le=90)
     retention_days: RetentionDays = RetentionDays()
-    reminder_lead_seconds: tuple[int, ...] | None = None
-    deletion_grace_seconds: int | None = Field(default=None, ge=0)
+    reminder_lead_seconds: Annotated[tuple[Seconds, ...], Field(max_length=MAX_LEADS)] | None = Field(
+        default=None, description="In place of the leads above; in development only."
+    )
+    deletion_grace_seconds: int | None = Field(
+        default=None, ge=0, le=86_400 * 90, description="In place of the days above; in development only."
+    )
 
     @model_validator(mode="after")
     def _schedule_falls(self) -> Self:

@@ -41,6 +41,7 @@ from models.payments import (
     WebhookEvent,
 )
 from models.providers import Clinic, Listing, Offering, Provider
+from models.tenancy import Domain, SettingsVersion, TenantSettings
 
 T = TypeVar("T")
 
@@ -178,6 +179,28 @@ class Directory(Protocol):
 
     async def clinic_by_slug(self, scope: Scope, slug: str) -> Clinic | None:
         """The clinic of that subdomain."""
+        ...
+
+
+class Tenancy(Protocol):
+    """Tenants' settings and hosts."""
+
+    async def settings(self, scope: Scope, tenant_id: str) -> SettingsVersion:
+        """The settings as they are. Raises `not_found`."""
+        ...
+
+    async def replace_settings(
+        self, scope: Scope, tenant_id: str, settings: TenantSettings, *, replaces: int, by: str, at: datetime
+    ) -> SettingsVersion:
+        """The next version, in place of that one, which is kept. Raises `stale` and `not_found`."""
+        ...
+
+    async def settings_versions(self, scope: Scope, tenant_id: str, before: int, limit: int) -> list[SettingsVersion]:
+        """Versions that were replaced, older than that one, newest first."""
+        ...
+
+    async def domain(self, scope: Scope, host: str) -> Domain | None:
+        """A host of a clinic's own; the public sees verified ones only."""
         ...
 
 

@@ -11,6 +11,7 @@ from models.availability import Availability, ServiceTiming
 from models.base import Id, Model, ZoneName
 from models.money import MINIMUM_CHARGE_PAISE, Money
 from models.policy import TenantPolicy
+from models.tenancy import ENGLISH, FIRST_VERSION, Branding, Languages
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
 
@@ -127,13 +128,15 @@ class Provider(Model):
 
 
 class TenantRecord(Model):
-    """A tenant and its policy."""
+    """A tenant and its settings."""
 
     id: Id
     slug: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{1,38}[a-z0-9])$")]
     name: Name
     policy: TenantPolicy = TenantPolicy()
-    policy_version: int = 1
+    policy_version: int = FIRST_VERSION
+    languages: Languages = ENGLISH
+    branding: Branding = Branding()
 
 
 class Listing(Model):

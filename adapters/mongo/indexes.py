@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from adapters.mongo import availability, booking, compliance, identity, leases, payments, providers
+from adapters.mongo import availability, booking, compliance, identity, leases, payments, providers, tenancy
 from adapters.mongo.client import Database, answering
 from adapters.mongo.schema import Declared
 
@@ -17,6 +17,7 @@ DECLARED: Final[Sequence[Declared]] = (
     leases.DECLARED,
     *payments.DECLARED,
     *providers.DECLARED,
+    *tenancy.DECLARED,
 )
 """Every collection, as its repository declares it."""
 

@@ -156,8 +156,10 @@ class MongoDirectory:
 
     @answering
     async def put_tenant(self, scope: Scope, tenant: TenantRecord) -> None:
-        """Write a tenant and its policy."""
-        await put(self._tenants, scope, tenant.id, {"tenant_id": tenant.id, **_fields(tenant)})
+        """Write a tenant; settings only where it is new, since from then on its admin changes them."""
+        fields = _fields(tenant)
+        names: Document = {"tenant_id": tenant.id, "slug": fields.pop("slug"), "name": fields.pop("name")}
+        await put(self._tenants, scope, tenant.id, names, at_first=fields)
 
     @answering
     async def put_clinic(self, scope: Scope, clinic: Clinic) -> None:

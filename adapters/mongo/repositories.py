@@ -14,6 +14,7 @@ from adapters.mongo.identity import MongoUsers
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.providers import MongoDirectory
+from adapters.mongo.tenancy import MongoTenancy
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Repositories:
     audit: MongoAuditTrail
     users: MongoUsers
     leases: MongoLeases
+    tenancy: MongoTenancy
     vault: Vault
     clients: tuple[Client, ...]
 
@@ -68,6 +70,7 @@ class Repositories:
             audit=MongoAuditTrail(auditor[addresses.database]),
             users=MongoUsers(database, vault),
             leases=MongoLeases(database),
+            tenancy=MongoTenancy(database),
             vault=vault,
             clients=(client, auditor),
         )

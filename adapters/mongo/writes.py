@@ -12,8 +12,10 @@ from models.errors import not_found
 from models.identity import Scope
 
 
-async def put(collection: Collection, scope: Scope, key: str, document: Document) -> None:
-    """Write it anew or over what is there, counting its version.
+async def put(
+    collection: Collection, scope: Scope, key: str, document: Document, *, at_first: Document | None = None
+) -> None:
+    """Write it anew or over what is there, counting its version; `at_first` only where it is new.
 
     Raises `not_found` where the scope does not reach the document, or the id is another tenant's.
     """
@@ -22,7 +24,11 @@ async def put(collection: Collection, scope: Scope, key: str, document: Document
     try:
         await collection.update_one(
             scoped(scope, {"_id": key, "tenant_id": document["tenant_id"]}),
-            {"$set": {**document, "updated_at": now}, "$setOnInsert": {"created_at": now}, "$inc": {"version": 1}},
+            {
+                "$set": {**document, "updated_at": now},
+                "$setOnInsert": {**(at_first or {}), "created_at": now},
+                "$inc": {"version": 1},
+            },
             upsert=True,
             comment=reason_of(scope),
         )

@@ -50,6 +50,7 @@ APPLICATION_COLLECTIONS = (
     "rollups",
     "services",
     "sessions",
+    "settings_versions",
     "slots",
     "staff_tasks",
     "tenants",

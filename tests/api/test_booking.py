@@ -25,6 +25,7 @@ from models.identity import System
 from models.ids import reference
 from models.providers import PaymentMode
 from models.signatures import sign
+from models.tenancy import Branding, TenantSettings
 from tests.stack import SHORT, Json, Stack, eventually
 
 PROVIDER: Final = ANANYA_RAO.provider
@@ -329,7 +330,10 @@ async def hasty(stack: Stack) -> AsyncIterator[Stack]:
         del practitioner_id
 
     stores = Repositories.connect(mongo_addresses(stack.settings), on_time_changed=nobody_listens)
-    await stores.directory.put_tenant(System("a test"), HASTY_TENANT.model_copy(update={"policy": SHORT}))
+    settings = TenantSettings.of(SHORT, ("en",), Branding())
+    await stores.tenancy.replace_settings(
+        System("a test"), HASTY_TENANT.id, settings, replaces=1, by="usr_test", at=datetime.now(UTC)
+    )
     yield stack
     await stores.close()
 

@@ -30,7 +30,10 @@ OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
     for result in SCHEMA.get_all_operations()
     if isinstance(result, Ok)
 }
-SPEAKERS: Final = {"refund": "staff", "workflow": "admin", "encode": "admin", "decode": "admin"}
+SPEAKERS: Final = {
+    "refund": "staff", "workflow": "admin", "encode": "admin", "decode": "admin",
+    "settings": "tenant_admin", "put_settings": "tenant_admin", "settings_versions": "tenant_admin",
+}  # fmt: skip
 """Who asks, where it is not the patient."""
 
 CONFORMS: Final = [

@@ -137,6 +137,7 @@ class Scene(NamedTuple):
                 "razorpay_order_id": appointment.order_id,
                 "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
             },
+            "put_settings": {"payment_window_seconds": 900},
             "encode": {"payloads": []},
             "decode": {"payloads": []},
         }

@@ -19,6 +19,7 @@ from models.payments import (
     refund_transaction,
 )
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
+from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -122,7 +123,12 @@ async def build(stores: Repositories) -> World:
 def on_records(stores: Repositories, world: World) -> dict[str, Call]:
     """Methods on what belongs to a tenant, clinic, provider and patient."""
     appointment = world.appointment.appointment_id
-    return {**_on_claims(stores, world), **_on_appointments(stores, world, appointment), **_on_money(stores, world)}
+    return {
+        **_on_claims(stores, world),
+        **_on_appointments(stores, world, appointment),
+        **_on_money(stores, world),
+        **_on_tenants(stores, world),
+    }
 
 
 def _on_claims(stores: Repositories, world: World) -> dict[str, Call]:
@@ -194,6 +200,22 @@ def _on_money(stores: Repositories, world: World) -> dict[str, Call]:
     }
 
 
+def _on_tenants(stores: Repositories, world: World) -> dict[str, Call]:
+    tenancy, tenant = stores.tenancy, world.clinic.tenant_id
+
+    async def change(scope: Scope) -> object:
+        version = (await tenancy.settings(scope, tenant)).version
+        return await tenancy.replace_settings(
+            scope, tenant, TenantSettings(horizon_days=9), replaces=version, by=new("usr"), at=DAY
+        )
+
+    return {
+        "tenancy.settings": lambda scope: tenancy.settings(scope, tenant),
+        "tenancy.replace_settings": change,
+        "tenancy.settings_versions": lambda scope: tenancy.settings_versions(scope, tenant, 100, 10),
+    }
+
+
 def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
     """Methods on what anybody may read, on the directory, and on what serves all tenants."""
     directory, provider, clinic = stores.directory, world.provider, world.clinic
@@ -223,6 +245,10 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "directory.put_practitioner": lambda _: directory.put_practitioner(WORLD, person),
         "directory.put_provider": lambda _: directory.put_provider(WORLD, provider),
         "directory.put_availability": lambda _: directory.put_availability(WORLD, provider, Availability()),
+        "tenancy.domain": lambda scope: stores.tenancy.domain(scope, f"{clinic.slug}.example"),
+        "tenancy.put_domain": lambda _: stores.tenancy.put_domain(
+            WORLD, Domain(host=f"{clinic.slug}.example", tenant_id=clinic.tenant_id, clinic_id=clinic.id)
+        ),
         "inbox.store": lambda _: stores.inbox.store(world.event),
         "inbox.waiting": lambda _: stores.inbox.waiting(soon(), 5),
         "inbox.passed_on": lambda _: stores.inbox.passed_on(world.event.id),
@@ -234,7 +260,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
 
 def every_method(stores: Repositories) -> set[str]:
     """The public methods of all repositories."""
-    stored = ("claims", "appointments", "directory", "payments", "inbox", "audit", "users", "leases")
+    stored = ("claims", "appointments", "directory", "payments", "inbox", "audit", "users", "leases", "tenancy")
     return {
         f"{name}.{method}"
         for name in stored
