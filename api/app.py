@@ -14,10 +14,18 @@ from adapters.settings import Settings
 from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
-from api.routers import booking, codec, operations, payments, providers, tenancy
+from api.routers import availability, booking, codec, operations, payments, providers, tenancy
 from api.wiring import wired
 
-ROUTERS = (providers.router, booking.router, payments.router, tenancy.router, operations.router, codec.router)
+ROUTERS = (
+    providers.router,
+    availability.router,
+    booking.router,
+    payments.router,
+    tenancy.router,
+    operations.router,
+    codec.router,
+)
 
 
 class Application(FastAPI):

@@ -104,6 +104,11 @@ class FreeTimes:
             # Who asks from now on must not share a computation that began before the change.
             self._running.pop(question, None)
 
+    def published(self, provider_id: str, practitioner_id: str) -> None:
+        """Forget what is kept of this profile, its hours and the free times that followed from them."""
+        self._offerings.forget(provider_id)
+        self.time_changed(practitioner_id)
+
     async def offering(self, provider_id: str) -> Offering:
         """A live provider, at most five seconds old. Raises `not_found`."""
         found = await self._offerings.get(provider_id, lambda: self._directory.offering(Public(), provider_id))
@@ -174,7 +179,10 @@ class FreeTimes:
                 first,
                 last,
                 now=now,
-                busy=await self._claims.busy(Public(), offering.provider.practitioner_id, begin, end),
+                busy=[
+                    *offering.absences,
+                    *await self._claims.busy(Public(), offering.provider.practitioner_id, begin, end),
+                ],
                 min_notice_minutes=offering.min_notice_minutes,
                 horizon_days=offering.horizon_days,
             )

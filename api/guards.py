@@ -122,6 +122,8 @@ MayCancel = Annotated[Principal, Depends(Requires(Permission.APPOINTMENT_CANCEL)
 MayReadRefunds = Annotated[Principal, Depends(Requires(Permission.REFUND_READ))]
 MayRefund = Annotated[Principal, Depends(Requires(Permission.REFUND_CREATE))]
 MayManageSettings = Annotated[Principal, Depends(Requires(Permission.SETTINGS_MANAGE))]
+MayReadHours = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_READ))]
+MayPublish = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_PUBLISH))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
 
 

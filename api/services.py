@@ -22,6 +22,7 @@ from api.edge import failure
 from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
+from api.publishing import Publisher
 from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
@@ -76,6 +77,7 @@ class Services:
     audit: AuditLog
     hosts: ClinicHosts
     presenter: Presenter
+    publisher: Publisher
     free_times: FreeTimes
     listener: FeedListener
     streams: Streams

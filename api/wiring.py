@@ -24,6 +24,7 @@ from api.clinics import ClinicHosts
 from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
+from api.publishing import Publisher
 from api.services import Background, Services
 from api.streams import Streams
 from workflows.gateway import Stores, WorkflowGateway
@@ -36,10 +37,11 @@ class TimeWord:
     """What happens when this process changes a practitioner's claims: forget here at once, tell the others soon."""
 
     def __init__(self, feed: RedisFeed, background: Background) -> None:
-        """`free_times` is set once it exists; nothing can be forgotten before."""
+        """`free_times` and `gateway` are set once they exist; nothing can be forgotten before."""
         self._feed = feed
         self._background = background
         self.free_times: FreeTimes | None = None
+        self.gateway: WorkflowGateway | None = None
 
     def heard(self, practitioner_id: str) -> None:
         """Another process, or this one, has changed them."""
@@ -51,6 +53,18 @@ class TimeWord:
         self.heard(practitioner_id)
         self._background.start(self._feed.time_changed(practitioner_id))
 
+    def heard_publication(self, provider_id: str, practitioner_id: str) -> None:
+        """Another process, or this one, has changed a profile, its hours or its leave."""
+        if self.free_times is not None:
+            self.free_times.published(provider_id, practitioner_id)
+        if self.gateway is not None:
+            self.gateway.published(provider_id)
+
+    async def published(self, provider_id: str, practitioner_id: str) -> None:
+        """We have changed it; as with claims, Redis is not waited for."""
+        self.heard_publication(provider_id, practitioner_id)
+        self._background.start(self._feed.published(provider_id, practitioner_id))
+
 
 @asynccontextmanager
 async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
@@ -60,15 +74,22 @@ async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]
         redis = connect_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         word = TimeWord(RedisFeed(redis, settings.database), background)
-        stores = Repositories.connect(mongo_addresses(settings), on_time_changed=word.changed, appname="visitnow-api")
+        stores = Repositories.connect(
+            mongo_addresses(settings),
+            on_time_changed=word.changed,
+            on_published=word.published,
+            appname="visitnow-api",
+        )
         stack.push_async_callback(stores.close)
         stack.push_async_callback(background.finish, DRAIN_SECONDS)
-        listener = FeedListener(settings.redis_url.get_secret_value(), settings.database, word.heard)
+        listener = FeedListener(
+            settings.redis_url.get_secret_value(), settings.database, word.heard, word.heard_publication
+        )
         await stack.enter_async_context(_running(listener))
         client = await connect_temporal(settings)
         connected = _Connected(settings, stores, client, redis, listener)
         services = _services(connected, metrics, background)
-        word.free_times = services.free_times
+        word.free_times, word.gateway = services.free_times, services.gateway
         yield services
 
 
@@ -110,6 +131,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background) -
         audit=AuditLog(stores.audit),
         hosts=ClinicHosts(stores.directory, settings.public_url),
         presenter=presenter,
+        publisher=Publisher(stores.publications, stores.appointments),
         free_times=FreeTimes(
             stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
         ),

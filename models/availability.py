@@ -226,11 +226,12 @@ def candidate(
     *,
     min_notice_minutes: int,
     horizon_days: int,
+    absent: Sequence[Busy] = (),
 ) -> Slot | SlotProblem:
     """The slot that starts at `start`, or why there is none; claims are not asked, the database refuses those.
 
-    Finds exactly what `slots` lists for an empty `busy`. Notice and horizon are judged before the hours: a start
-    in the past is too soon, at whatever time of the day.
+    Finds exactly what `slots` lists where nothing but `absent` (leave) is busy. Notice and horizon are judged before
+    the hours: a start in the past is too soon, at whatever time of the day.
     """
     start = start.astimezone(UTC)  # Instants of different zones never compare equal within a repeated hour.
     opens, closes = _window(availability, zone, now, min_notice_minutes, horizon_days)
@@ -241,7 +242,7 @@ def candidate(
     day = start.astimezone(zone).date()
     of_the_day = slots(
         availability, timing, zone, day, day, now,
-        busy=(), min_notice_minutes=min_notice_minutes, horizon_days=horizon_days,
+        busy=absent, min_notice_minutes=min_notice_minutes, horizon_days=horizon_days,
     )  # fmt: skip
     return next((slot for slot in of_the_day if slot.start == start), SlotProblem.INVALID)
 
@@ -256,6 +257,33 @@ def _window(
     return opens, midnight(now.astimezone(zone).date() + timedelta(days=days), zone)
 
 
+def covers(availability: Availability, service_id: str, zone: ZoneInfo, start: datetime, end: datetime) -> bool:
+    """Whether `[start, end)` lies wholly inside one session that offers the service; notice and horizon do not matter.
+
+    It is what a visit that was booked is held against when the hours change: with its buffers, as it was booked.
+    """
+    begin, stop = start.timestamp(), end.timestamp()
+    day = start.astimezone(zone).date()
+    of_the_day = _sessions(availability, service_id, zone, day, day)
+    return any(hours.start <= begin and stop <= hours.end for hours in of_the_day)
+
+
+def open_hours(
+    availability: Availability, zone: ZoneInfo, start: datetime, end: datetime
+) -> list[tuple[datetime, datetime]]:
+    """The stretches of `[start, end)` within which some service is offered: ordered, apart from each other, in UTC."""
+    first, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+    begin, stop = math.floor(start.timestamp()), math.ceil(end.timestamp())
+    merged: list[tuple[int, int]] = []
+    for hours in sorted(_sessions(availability, None, zone, first, last)):
+        opens, closes = max(hours.start, begin), min(hours.end, stop)
+        if merged and opens <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], closes))
+        elif opens < closes:
+            merged.append((opens, closes))
+    return [(datetime.fromtimestamp(opens, UTC), datetime.fromtimestamp(closes, UTC)) for opens, closes in merged]
+
+
 class _Hours(NamedTuple):
     """A session of one date: its borders in seconds since 1970 UTC."""
 
@@ -264,14 +292,17 @@ class _Hours(NamedTuple):
     capacity: int
 
 
-def _sessions(availability: Availability, service_id: str, zone: ZoneInfo, first: date, last: date) -> Iterator[_Hours]:
+def _sessions(
+    availability: Availability, service_id: str | None, zone: ZoneInfo, first: date, last: date
+) -> Iterator[_Hours]:
+    """The sessions that may reach the dates `first` to `last` and offer the service (None: any service)."""
     overrides = {override.date: override.sessions for override in availability.overrides}
     weekly = [tuple(rule for rule in availability.weekly if rule.weekday == weekday) for weekday in range(7)]
     # An overnight session reaches the next date, and the one after that where a DST change moves its end on.
     day = first - 2 * _ONE_DAY
     while day <= last:
         for session in overrides.get(day, weekly[day.weekday()]):
-            if session.offers(service_id):
+            if service_id is None or session.offers(service_id):
                 ends_on = day if session.end > session.start else day + _ONE_DAY
                 start, end = epoch_seconds(day, session.start, zone), epoch_seconds(ends_on, session.end, zone)
                 yield _Hours(start, end, session.capacity or 1)

@@ -14,6 +14,7 @@ class AuditAction(StrEnum):
     RECORD_READ = "record.read"
     REFUSED = "permission.refused"
     ADMIN_ACT = "admin.act"
+    PUBLISHED = "provider.published"
 
 
 class AuditEntry(Model):

@@ -30,6 +30,8 @@ class Permission(StrEnum):
     REFUND_READ = "refund:read"
     REFUND_CREATE = "refund:create"
     SETTINGS_MANAGE = "settings:manage"
+    AVAILABILITY_READ = "availability:read"
+    AVAILABILITY_PUBLISH = "availability:publish"
     OPERATIONS_READ = "operations:read"
     CODEC_USE = "codec:use"
 
@@ -40,11 +42,13 @@ _OWN = {
     Permission.REFUND_READ,
 }
 
+_PRACTICE = {Permission.AVAILABILITY_READ, Permission.AVAILABILITY_PUBLISH}
+
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset({*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY}),
-    Role.DOCTOR: frozenset(_OWN),
-    Role.STAFF: frozenset({*_OWN, Permission.REFUND_CREATE}),
-    Role.ADMIN: frozenset({*_OWN, Permission.REFUND_CREATE, Permission.SETTINGS_MANAGE}),
+    Role.DOCTOR: frozenset({*_OWN, *_PRACTICE}),
+    Role.STAFF: frozenset({*_OWN, *_PRACTICE, Permission.REFUND_CREATE}),
+    Role.ADMIN: frozenset({*_OWN, *_PRACTICE, Permission.REFUND_CREATE, Permission.SETTINGS_MANAGE}),
 }
 """Role → permissions, within the caller's own tenant."""
 

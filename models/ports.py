@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from models.availability import Busy
+from models.availability import Availability, Busy
 from models.booking import (
     SYSTEM,
     Actor,
@@ -40,7 +40,8 @@ from models.payments import (
     RefundState,
     WebhookEvent,
 )
-from models.providers import Clinic, Listing, Offering, Provider
+from models.providers import Clinic, Listing, Offering, Provider, Service
+from models.publishing import Booked, Published
 from models.tenancy import Domain, SettingsVersion, TenantSettings
 
 T = TypeVar("T")
@@ -147,6 +148,10 @@ class Appointments(Protocol):
         """Appointments whose awaited event is overdue since before that instant, by id."""
         ...
 
+    async def upcoming(self, scope: Scope, provider: Provider, start: datetime, end: datetime | None) -> list[Booked]:
+        """A provider's open appointments whose claimed time overlaps [start, end), by start; None: without an end."""
+        ...
+
     async def events(self, limit: int) -> list[Event]:
         """The oldest events that the relay has not drained (its own scope: all tenants)."""
         ...
@@ -201,6 +206,24 @@ class Tenancy(Protocol):
 
     async def domain(self, scope: Scope, host: str) -> Domain | None:
         """A host of a clinic's own; the public sees verified ones only."""
+        ...
+
+
+class Publications(Protocol):
+    """What a practice has published of its providers, and changing it."""
+
+    async def find(self, scope: Scope, provider_id: str) -> Published:
+        """A profile with its hours, live or not. Raises `not_found`."""
+        ...
+
+    async def set_services(self, scope: Scope, provider: Provider, services: Sequence[Service], replaces: int) -> int:
+        """Publish other services in place of that version; the new version. Raises `stale` and `not_found`."""
+        ...
+
+    async def set_availability(
+        self, scope: Scope, provider: Provider, availability: Availability, replaces: int
+    ) -> int:
+        """Publish other hours in place of that version; the new version. Raises `stale` and `not_found`."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from models.availability import Availability, ServiceTiming
+from models.availability import Availability, Busy, ServiceTiming
 from models.base import Id, Model, ZoneName
 from models.money import MINIMUM_CHARGE_PAISE, Money
 from models.policy import TenantPolicy
@@ -31,10 +31,9 @@ class PaymentMode(StrEnum):
     FREE = "free"
 
 
-class Service(Model):
-    """What a provider offers, for how long and for how much. Minutes are multiples of five."""
+class ServiceTerms(Model):
+    """What is offered, for how long and for how much. Minutes are multiples of five."""
 
-    id: Id
     name: Name
     duration_minutes: int = Field(ge=5, le=480, multiple_of=5)
     buffer_before_minutes: int = Field(default=0, ge=0, le=120, multiple_of=5)
@@ -53,6 +52,12 @@ class Service(Model):
             msg = "a free service has no fee, and one with a fee is not free"
             raise ValueError(msg)
         return self
+
+
+class Service(ServiceTerms):
+    """What a provider offers."""
+
+    id: Id
 
     @property
     def timing(self) -> ServiceTiming:
@@ -153,6 +158,7 @@ class Offering(Model):
     clinic: Clinic
     availability: Availability
     tenant: TenantRecord
+    absences: tuple[Busy, ...] = Field(default=(), description="Leave that is not over, whoever holds the time.")
 
     @property
     def min_notice_minutes(self) -> int:

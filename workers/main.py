@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
@@ -91,8 +91,12 @@ async def _everything(settings: Settings, metrics: str | None) -> AsyncIterator[
         redis = connect_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         feed = RedisFeed(redis, settings.database)
+        word = TimeWord(feed)
         stores = Repositories.connect(
-            mongo_addresses(settings), on_time_changed=TimeWord(feed).changed, appname="visitnow-worker"
+            mongo_addresses(settings),
+            on_time_changed=word.changed,
+            on_published=word.published,
+            appname="visitnow-worker",
         )
         stack.push_async_callback(stores.close)
         gateway = razorpay_gateway(settings)
@@ -102,7 +106,7 @@ async def _everything(settings: Settings, metrics: str | None) -> AsyncIterator[
 
 
 class TimeWord:
-    """Tells the feed that a practitioner's time has changed; nobody waits for that, and losing it loses only time."""
+    """Tells the feed of changed times and profiles; nobody waits for that, and a lost word loses only time."""
 
     def __init__(self, feed: RedisFeed) -> None:
         """The feed to tell."""
@@ -110,16 +114,24 @@ class TimeWord:
         self._telling: set[asyncio.Task[None]] = set()
 
     async def changed(self, practitioner_id: str) -> None:
-        """Tell it soon."""
-        task = asyncio.create_task(self._tell(practitioner_id))
+        """Tell it soon that a practitioner's claims have changed."""
+        self._start(self._feed.time_changed(practitioner_id))
+
+    async def published(self, provider_id: str, practitioner_id: str) -> None:
+        """Tell it soon that a profile, its hours or its leave have changed."""
+        self._start(self._feed.published(provider_id, practitioner_id))
+
+    def _start(self, telling: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(_told(telling))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _tell(self, practitioner_id: str) -> None:
-        try:
-            await self._feed.time_changed(practitioner_id)
-        except UnavailableError as error:
-            log.warning("feed away", error_type=type(error).__name__)
+
+async def _told(telling: Coroutine[None, None, None]) -> None:
+    try:
+        await telling
+    except UnavailableError as error:
+        log.warning("feed away", error_type=type(error).__name__)
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:

@@ -168,6 +168,10 @@ class WorkflowGateway:
             msg = "the booking was not answered in time; the same request may be sent again"
             raise UnavailableError(msg) from error
 
+    def published(self, provider_id: str) -> None:
+        """Forget what is kept of a profile that has changed."""
+        self._placements.published(provider_id)
+
     # Later commands
 
     async def cancel(

@@ -67,6 +67,7 @@ class Placements:
             datetime.now(UTC),
             min_notice_minutes=offering.min_notice_minutes,
             horizon_days=offering.horizon_days,
+            absent=offering.absences,
         )
         if isinstance(slot, SlotProblem):
             raise VisitNowError(_PROBLEMS[slot])
@@ -113,11 +114,15 @@ class Placements:
             first,
             last,
             now=datetime.now(UTC),
-            busy=await self._claims.busy(Public(), command.practitioner_id, begin, end),
+            busy=[*offering.absences, *await self._claims.busy(Public(), command.practitioner_id, begin, end)],
             min_notice_minutes=offering.min_notice_minutes,
             horizon_days=offering.horizon_days,
         )
         return [slot.start for slot in free if slot.start > command.start][:ALTERNATIVES]
+
+    def published(self, provider_id: str) -> None:
+        """Forget what is kept of a profile that has changed."""
+        self._offerings.forget(provider_id)
 
     async def _offering(self, provider_id: str) -> Offering:
         offering = await self._offerings.get(provider_id, lambda: self._directory.offering(Public(), provider_id))

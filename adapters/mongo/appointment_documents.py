@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from bson.binary import Binary
@@ -20,10 +20,12 @@ from models.booking import (
     HoldSlot,
     Intake,
     RefundEntry,
+    ServiceSnapshot,
     WaitingFor,
     sources_of,
 )
 from models.payments import PAYMENT_TRANSITIONS, REFUND_TRANSITIONS, PaymentState, RefundState
+from models.publishing import Booked
 
 CLOSED: Final = (AppointmentState.EXPIRED, AppointmentState.CANCELLED)
 """Ended without a visit: `closed_at` says when, and money may still come."""
@@ -278,3 +280,14 @@ def to_events(document: Document) -> list[Event]:
         "subject_id": document["subject_id"],
     }
     return [Event.model_validate({**entry, **about}) for entry in (outbox if isinstance(outbox, list) else ())]
+
+
+def to_booked(document: Document) -> Booked:
+    """The time that an appointment claims, buffers included."""
+    service = ServiceSnapshot.model_validate(document["service"])
+    start, end = document["start"], document["end"]
+    if not isinstance(start, datetime) or not isinstance(end, datetime):
+        msg = "an appointment without its times"
+        raise TypeError(msg)
+    before, after = timedelta(minutes=service.buffer_before_minutes), timedelta(minutes=service.buffer_after_minutes)
+    return Booked(str(document["_id"]), service.id, start - before, end + after)

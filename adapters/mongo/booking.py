@@ -11,6 +11,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import appointment_documents as documents
+from adapters.mongo.claim_documents import LONGEST_CLAIM
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import DataClass, Vault
 from adapters.mongo.schema import Declared
@@ -32,6 +33,8 @@ from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope, System
 from models.payments import RefundState
 from models.ports import Page
+from models.providers import Provider
+from models.publishing import Booked
 
 _RELAY: Final = System("the outbox relay serves all tenants")
 _BY_START: Final = [("start", DESCENDING), ("_id", DESCENDING)]
@@ -226,6 +229,23 @@ class MongoAppointments:
             comment=reason_of(scope),
         )
         return [documents.to_appointment(one, None) for one in await found.to_list(None)]
+
+    @answering
+    async def upcoming(self, scope: Scope, provider: Provider, start: datetime, end: datetime | None) -> list[Booked]:
+        """One read over the provider's index, of a few fields of each."""
+        owner: Document = {"tenant_id": provider.tenant_id, "provider_id": provider.id}
+        starts: Document = {"$gt": start - LONGEST_CLAIM}
+        if end is not None:
+            starts["$lt"] = end + LONGEST_CLAIM
+        query: Document = {**owner, "start": starts, "state": {"$in": sorted(CANCELLABLE)}}
+        found = self._appointments.find(
+            scoped(scope, query),
+            {"start": 1, "end": 1, "service": 1},
+            sort=[("start", ASCENDING), ("_id", ASCENDING)],
+            comment=reason_of(scope),
+        )
+        booked = [documents.to_booked(one) for one in await found.to_list(None)]
+        return [one for one in booked if one.end > start and (end is None or one.start < end)]
 
     @answering
     async def events(self, limit: int) -> list[Event]:

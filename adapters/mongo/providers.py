@@ -129,7 +129,7 @@ class MongoDirectory:
         found = await self._providers.find(
             scoped(scope, query, published=True), sort=_BY_NAME, limit=limit + 1, comment=reason_of(scope)
         ).to_list(None)
-        providers = [_read(Provider, one) for one in found[:limit]]
+        providers = [read(Provider, one) for one in found[:limit]]
         clinics = await self.clinics(scope, [one.clinic_id for one in providers])
         items = [Listing(provider=one, clinic=clinics[one.clinic_id]) for one in providers if one.clinic_id in clinics]
         more = len(found) > limit
@@ -139,13 +139,13 @@ class MongoDirectory:
     async def profiles(self, scope: Scope, provider_ids: Sequence[str]) -> dict[str, Provider]:
         """One read by ids."""
         found = await self._by_ids(self._providers, scope, provider_ids)
-        return {str(one["_id"]): _read(Provider, one) for one in found}
+        return {str(one["_id"]): read(Provider, one) for one in found}
 
     @answering
     async def clinics(self, scope: Scope, clinic_ids: Sequence[str]) -> dict[str, Clinic]:
         """One read by ids."""
         found = await self._by_ids(self._clinics, scope, clinic_ids)
-        return {str(one["_id"]): _read(Clinic, one) for one in found}
+        return {str(one["_id"]): read(Clinic, one) for one in found}
 
     @answering
     async def clinic_by_slug(self, scope: Scope, slug: str) -> Clinic | None:
@@ -157,14 +157,14 @@ class MongoDirectory:
     @answering
     async def put_tenant(self, scope: Scope, tenant: TenantRecord) -> None:
         """Write a tenant; settings only where it is new, since from then on its admin changes them."""
-        fields = _fields(tenant)
+        fields = stored_fields(tenant)
         names: Document = {"tenant_id": tenant.id, "slug": fields.pop("slug"), "name": fields.pop("name")}
         await put(self._tenants, scope, tenant.id, names, at_first=fields)
 
     @answering
     async def put_clinic(self, scope: Scope, clinic: Clinic) -> None:
         """Write a clinic; its providers are found under its city."""
-        await put(self._clinics, scope, clinic.id, {**_fields(clinic), "clinic_id": clinic.id, "live": True})
+        await put(self._clinics, scope, clinic.id, {**stored_fields(clinic), "clinic_id": clinic.id, "live": True})
         city = folded(clinic.city)
         await self._providers.update_many(
             scoped(scope, {"tenant_id": clinic.tenant_id, "clinic_id": clinic.id, "search.city": {"$ne": city}}),
@@ -175,7 +175,7 @@ class MongoDirectory:
     @answering
     async def put_practitioner(self, scope: Scope, practitioner: Practitioner) -> None:
         """Write a person, who belongs to no tenant: only the platform or a process of ours may."""
-        await put(self._practitioners, scope, practitioner.id, {"tenant_id": PLATFORM, **_fields(practitioner)})
+        await put(self._practitioners, scope, practitioner.id, {"tenant_id": PLATFORM, **stored_fields(practitioner)})
 
     @answering
     async def put_provider(self, scope: Scope, provider: Provider) -> None:
@@ -183,16 +183,8 @@ class MongoDirectory:
         clinic = await self._one(self._clinics, Tenant(provider.tenant_id), {"_id": provider.clinic_id}, Clinic)
         if clinic is None:
             raise not_found()
-        known = {word for text in (provider.name, *provider.specialties) for word in words(text)}
-        fee = provider.fee_from
-        search: Document = {
-            "name": folded(provider.name),
-            "prefixes": sorted({word[:length] for word in known for length in range(1, len(word) + 1)}),
-            "specialties": [folded(one) for one in provider.specialties],
-            "city": folded(clinic.city),
-            "fee_from": None if fee is None else fee.amount,
-        }
-        document = {**_fields(provider), "provider_id": provider.id, "search": search}
+        search: Document = {**search_fields(provider), "city": folded(clinic.city)}
+        document = {**stored_fields(provider), "provider_id": provider.id, "search": search}
         await put(self._providers, scope, provider.id, document)
 
     @answering
@@ -202,13 +194,13 @@ class MongoDirectory:
             "tenant_id": provider.tenant_id,
             "clinic_id": provider.clinic_id,
             "provider_id": provider.id,
-            **_fields(availability),
+            **stored_fields(availability),
         }
         await put(self._availability, scope, provider.id, document)
 
     async def _one(self, collection: Collection, scope: Scope, query: Document, model: type[T]) -> T | None:
         found = await collection.find_one(scoped(scope, query, published=True), comment=reason_of(scope))
-        return None if found is None else _read(model, found)
+        return None if found is None else read(model, found)
 
     async def _by_ids(self, collection: Collection, scope: Scope, ids: Iterable[str]) -> list[Document]:
         wanted = sorted(set(ids))
@@ -218,12 +210,25 @@ class MongoDirectory:
         return await collection.find(query, comment=reason_of(scope)).to_list(None)
 
 
-def _fields(model: Model) -> Document:
+def search_fields(provider: Provider) -> Document:
+    """What a profile is found by of its own; the clinic's part beside it."""
+    known = {word for text in (provider.name, *provider.specialties) for word in words(text)}
+    fee = provider.fee_from
+    return {
+        "name": folded(provider.name),
+        "prefixes": sorted({word[:length] for word in known for length in range(1, len(word) + 1)}),
+        "specialties": [folded(one) for one in provider.specialties],
+        "fee_from": None if fee is None else fee.amount,
+    }
+
+
+def stored_fields(model: Model) -> Document:
     """A model as it is stored; dates and wall times as ISO text."""
     return model.model_dump(mode="json", exclude={"id"})
 
 
-def _read(model: type[T], document: Document) -> T:
+def read(model: type[T], document: Document) -> T:
+    """A model from its document; fields that it does not know are left out."""
     known = model.model_fields
     values = {name: document[name] for name in known if name in document}
     if "id" in known:

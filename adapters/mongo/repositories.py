@@ -14,6 +14,7 @@ from adapters.mongo.identity import MongoUsers
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.providers import MongoDirectory
+from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.tenancy import MongoTenancy
 
 
@@ -40,6 +41,7 @@ class Repositories:
     claims: MongoClaims
     appointments: MongoAppointments
     directory: MongoDirectory
+    publications: MongoPublications
     payments: MongoPayments
     inbox: MongoWebhookInbox
     audit: MongoAuditTrail
@@ -50,11 +52,19 @@ class Repositories:
     clients: tuple[Client, ...]
 
     @classmethod
-    def connect(cls, addresses: MongoAddresses, *, on_time_changed: TimeChanged, appname: str = "visitnow") -> Self:
+    def connect(
+        cls,
+        addresses: MongoAddresses,
+        *,
+        on_time_changed: TimeChanged,
+        on_published: WasPublished = nobody_asked,
+        appname: str = "visitnow",
+    ) -> Self:
         """Build them all; connections are made with the first operations.
 
-        `on_time_changed` is called with a practitioner's id after their claims have changed. Raises ValueError where
-        the key-encryption key cannot be had.
+        `on_time_changed` is called with a practitioner's id after their claims have changed, `on_published` with a
+        provider's and its practitioner's after services, hours or leave have. Raises ValueError where the
+        key-encryption key cannot be had.
         """
         vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
         client = open_client(addresses.url, appname)
@@ -65,6 +75,7 @@ class Repositories:
             claims=MongoClaims(database, vault, on_time_changed),
             appointments=MongoAppointments(database, vault),
             directory=MongoDirectory(database),
+            publications=MongoPublications(database, on_published),
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
             audit=MongoAuditTrail(auditor[addresses.database]),

@@ -1,4 +1,4 @@
-"""The passing word: an appointment has a new version, a practitioner's time has changed.
+"""The passing word: an appointment has a new version, a practitioner's time or a published profile has changed.
 
 One subscription per process, however many wait. A lost word costs its hearer time, never truth: who waits for an
 appointment also looks by itself now and then, and caches ask `connected` and `generation` before they are believed.
@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypedDict, cast
+from typing import Final, NamedTuple, TypedDict, cast
 
 import structlog
 from redis.asyncio import Redis
@@ -33,8 +33,19 @@ class _Message(TypedDict):
     data: bytes
 
 
-def _channels(namespace: str) -> tuple[str, str]:
-    return f"{namespace}:appointment", f"{namespace}:time"
+class _Channels(NamedTuple):
+    appointment: str
+    time: str
+    published: str
+
+
+def _channels(namespace: str) -> _Channels:
+    return _Channels(f"{namespace}:appointment", f"{namespace}:time", f"{namespace}:published")
+
+
+def _nobody_keeps(provider_id: str, practitioner_id: str) -> None:
+    """Hears of a publication in a process that keeps nothing of profiles."""
+    del provider_id, practitioner_id
 
 
 class RedisFeed:
@@ -43,17 +54,22 @@ class RedisFeed:
     def __init__(self, redis: Redis, namespace: str) -> None:
         """`namespace` keeps installations on one Redis apart."""
         self._redis = redis
-        self._appointments, self._times = _channels(namespace)
+        self._channels = _channels(namespace)
 
     async def appointment_changed(self, appointment_id: str, version: int) -> None:
         """Say that an appointment has a new version."""
         with unavailable():
-            await self._redis.publish(self._appointments, f"{appointment_id} {version}")
+            await self._redis.publish(self._channels.appointment, f"{appointment_id} {version}")
 
     async def time_changed(self, practitioner_id: str) -> None:
         """Say that a practitioner's claims have changed."""
         with unavailable():
-            await self._redis.publish(self._times, practitioner_id)
+            await self._redis.publish(self._channels.time, practitioner_id)
+
+    async def published(self, provider_id: str, practitioner_id: str) -> None:
+        """Say that a provider's services, hours or leave have changed."""
+        with unavailable():
+            await self._redis.publish(self._channels.published, f"{provider_id} {practitioner_id}")
 
 
 class Watch:
@@ -81,11 +97,21 @@ class Watch:
 class FeedListener:
     """This process's one subscription; `run` keeps it alive until it is cancelled."""
 
-    def __init__(self, url: str, namespace: str, on_time_changed: Callable[[str], None]) -> None:
-        """`on_time_changed` is called with a practitioner's id, in the event loop; it must not block or raise."""
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        on_time_changed: Callable[[str], None],
+        on_published: Callable[[str, str], None] = _nobody_keeps,
+    ) -> None:
+        """`on_time_changed` is called with a practitioner's id, `on_published` with a provider's and that.
+
+        Both are called in the event loop and must not block or raise.
+        """
         self._url = url
         self._channels = _channels(namespace)
         self._on_time_changed = on_time_changed
+        self._on_published = on_published
         self._watches: dict[str, set[Watch]] = {}
         self._subscribed = asyncio.Event()
         self.generation = 0
@@ -158,8 +184,12 @@ class FeedListener:
             self._wake_all()
 
     def _pass_on(self, channel: str, data: str) -> None:
-        if channel == self._channels[1]:
+        if channel == self._channels.time:
             self._on_time_changed(data)
+            return
+        if channel == self._channels.published:
+            provider_id, _, practitioner_id = data.partition(" ")
+            self._on_published(provider_id, practitioner_id)
             return
         for watch in self._watches.get(data.partition(" ")[0], ()):
             watch.wake()

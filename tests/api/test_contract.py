@@ -33,6 +33,8 @@ OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
 SPEAKERS: Final = {
     "refund": "staff", "workflow": "admin", "encode": "admin", "decode": "admin",
     "settings": "tenant_admin", "put_settings": "tenant_admin", "settings_versions": "tenant_admin",
+    "published_services": "doctor", "publish_services": "doctor",
+    "published_availability": "doctor", "publish_availability": "doctor",
 }  # fmt: skip
 """Who asks, where it is not the patient."""
 

@@ -119,12 +119,12 @@ class Scene(NamedTuple):
     held: Appointment
     confirmed: Appointment
 
-    def body(self, operation: Operation, appointment: Appointment) -> Json | None:
+    def body(self, operation: Operation, appointment: Appointment) -> Json | list[Json] | None:
         """A body that the rightful caller could send."""
         if not operation.has_body:
             return None
         secret = self.api.settings.razorpay_key_secret.get_secret_value().encode()
-        bodies: dict[str, Json] = {
+        bodies: dict[str, Json | list[Json]] = {
             "place": {
                 "provider_id": ANANYA_RAO.provider.id,
                 "service_id": ANANYA_RAO.provider.services[0].id,
@@ -138,6 +138,8 @@ class Scene(NamedTuple):
                 "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
             },
             "put_settings": {"payment_window_seconds": 900},
+            "publish_services": [],
+            "publish_availability": {"weekly": []},
             "encode": {"payloads": []},
             "decode": {"payloads": []},
         }

@@ -121,7 +121,8 @@ def test_request_bodies_forbid_unknown_fields() -> None:
         body = operation.get("requestBody")
         if body is None or path.startswith("/codec/"):
             continue
-        reference = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        schema = body["content"]["application/json"]["schema"]
+        reference = schema.get("items", schema)["$ref"].rpartition("/")[2]
         assert DOCUMENT["components"]["schemas"][reference]["additionalProperties"] is False, path
 
 

@@ -128,6 +128,18 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_appointments(stores, world, appointment),
         **_on_money(stores, world),
         **_on_tenants(stores, world),
+        **_on_publications(stores, world),
+    }
+
+
+def _on_publications(stores: Repositories, world: World) -> dict[str, Call]:
+    publications, provider = stores.publications, world.provider
+    return {
+        "publications.find": lambda scope: publications.find(scope, provider.id),
+        "publications.set_services": lambda scope: publications.set_services(scope, provider, provider.services, 1),
+        "publications.set_availability": lambda scope: publications.set_availability(
+            scope, provider, Availability(min_notice_minutes=0), 1
+        ),
     }
 
 
@@ -170,6 +182,7 @@ def _on_appointments(stores: Repositories, world: World, appointment: str) -> di
         "appointments.find": lambda scope: appointments.find(scope, appointment),
         "appointments.by_order": lambda scope: appointments.by_order(scope, world.order),
         "appointments.page": lambda scope: _items(appointments.page(scope, AppointmentQuery(start_to=far), None)),
+        "appointments.upcoming": lambda scope: appointments.upcoming(scope, world.provider, DAY, far),
         "appointments.unsettled": lambda scope: appointments.unsettled(scope, DAY - minutes(500_000), far, "", 10),
         "appointments.overdue": lambda scope: appointments.overdue(scope, far, "", 10),
     }
@@ -260,7 +273,18 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
 
 def every_method(stores: Repositories) -> set[str]:
     """The public methods of all repositories."""
-    stored = ("claims", "appointments", "directory", "payments", "inbox", "audit", "users", "leases", "tenancy")
+    stored = (
+        "claims",
+        "appointments",
+        "directory",
+        "publications",
+        "payments",
+        "inbox",
+        "audit",
+        "users",
+        "leases",
+        "tenancy",
+    )
     return {
         f"{name}.{method}"
         for name in stored
