@@ -23,6 +23,7 @@ PREFIX: Final = "VISITNOW_"
 KEY_BYTES: Final = 32
 LOCAL_KMS_KEY_BYTES: Final = 96
 RAZORPAY_HOST: Final = "api.razorpay.com"
+TWILIO_DOMAIN: Final = ".twilio.com"
 
 
 class Profile(StrEnum):
@@ -136,12 +137,17 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="Webhook secrets, comma-separated, newest first; empty: webhooks answer 503."
     )
 
-    twilio_base_url: HttpUrl = Field(default="https://api.twilio.com", description="The messaging provider.")
-    twilio_account_sid: str | None = Field(default=None, description="Its account; absent: no messages leave.")
-    twilio_auth_token: SecretStr | None = Field(default=None, description="Its secret.")
-    twilio_sms_from: str | None = Field(default=None, description="Sender of text messages.")
-    twilio_whatsapp_from: str | None = Field(default=None, description="Sender of WhatsApp messages.")
-    smtp_url: SecretStr | None = Field(default=None, description="`smtp://` or `smtps://` relay; absent: no e-mail.")
+    twilio_base_url: HttpUrl = Field(default=f"https://api{TWILIO_DOMAIN}", description="The messaging provider.")
+    twilio_account_sid: str | None = Field(default=None, description="Its account; absent: no text messages leave.")
+    twilio_auth_token: SecretStr | None = Field(default=None, description="Its secret; also signs status callbacks.")
+    twilio_sms_from: str | None = Field(default=None, description="Sender of text messages, E.164.")
+    twilio_whatsapp_from: str | None = Field(default=None, description="Sender of WhatsApp messages, E.164.")
+    smtp_url: SecretStr | None = Field(
+        default=None, description="`smtp://user:password@host:587` (STARTTLS) or `smtps://…:465`; absent: no e-mail."
+    )
+    email_from: Annotated[str, StringConstraints(pattern=r"^[^\r\n]*[^\s@]+@[^\s@]+$")] = Field(
+        default="VisitNow <no-reply@illajwala.com>", description="Sender of e-mails."
+    )
     storage_url: Annotated[str, StringConstraints(pattern=r"^(file|s3)://\S+$")] | None = Field(
         default=None, description="Object storage, `file://…` or `s3://…`."
     )
@@ -170,6 +176,21 @@ class Settings(BaseSettings):
     def _no_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
+    @field_validator(
+        "twilio_account_sid", "twilio_auth_token", "twilio_sms_from", "twilio_whatsapp_from", "smtp_url", mode="before"
+    )
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _relay(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value is not None else None
+        if parts is not None and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
+            raise ValueError("must be smtp://host or smtps://host")
+        return value
+
     @field_validator("signing_keys", "codec_keys")
     @classmethod
     def _named_keys(cls, value: SecretStr) -> SecretStr:
@@ -186,6 +207,13 @@ class Settings(BaseSettings):
     def _tls_is_whole(self) -> Self:
         if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
             raise ValueError("TEMPORAL_TLS_CERT and TEMPORAL_TLS_KEY come together")
+        return self
+
+    @model_validator(mode="after")
+    def _twilio_is_whole(self) -> Self:
+        parts = (self.twilio_account_sid, self.twilio_auth_token, self.twilio_sms_from)
+        if any(part is None for part in parts) and any(part is not None for part in parts):
+            raise ValueError("TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_SMS_FROM come together")
         return self
 
     @model_validator(mode="after")
@@ -283,6 +311,8 @@ def _local_addresses(settings: Settings) -> Iterable[str]:
             yield f"{_variable(name)} is a loopback address"
     if settings.razorpay_is_sandbox:
         yield f"{_variable('razorpay_base_url')} is a sandbox"
+    if not (urlsplit(settings.twilio_base_url).hostname or "").endswith(TWILIO_DOMAIN):
+        yield f"{_variable('twilio_base_url')} is a sandbox"
 
 
 def _plain_connections(settings: Settings) -> Iterable[str]:

@@ -84,5 +84,12 @@ def _announce(stack: LocalStack) -> None:
     settings = stack.settings
     workflows = f"{settings.temporal_ui_url}/namespaces/{settings.temporal_namespace}/workflows"
     console.print("[green bold]VisitNow is running[/]; Ctrl-C ends it and everything it started.")
-    show_links([("API", f"{stack.api_url}/docs"), ("Temporal UI", workflows), ("Payment sandbox", stack.sandbox_url)])
+    show_links(
+        [
+            ("API", f"{stack.api_url}/docs"),
+            ("Temporal UI", workflows),
+            ("Payments", stack.sandbox_url),
+            ("Inboxes", f"{stack.sandbox_url}/inbox"),
+        ]
+    )
     console.print("In another terminal: [bold]visitnow token --as patient[/], [bold]visitnow ps[/].")

@@ -1,4 +1,4 @@
-"""The whole local stack: the servers, the payment sandbox, the API and the workers, as children of this process."""
+"""The whole local stack: the servers, the sandbox, the API and the workers, as children of this process."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ STOP_SECONDS: Final = 8.0
 TAIL_LINES: Final = 15
 PROBE_PATH: Final = "/readyz"
 DEFAULT_UI: Final = "http://127.0.0.1:8233"
+SMS_FROM: Final = "+15005550006"
+WHATSAPP_FROM: Final = "+14155238886"
+"""Senders that the messaging service reserves for trying it out."""
 
 Tell = Callable[[str], None]
 
@@ -76,7 +79,7 @@ class LocalStack:
 
     @property
     def sandbox_url(self) -> str:
-        """Where the payment sandbox answers. Raises `StartError` before `start()`."""
+        """Where the sandbox answers. Raises `StartError` before `start()`."""
         return self.settings.razorpay_base_url
 
     @property
@@ -103,7 +106,7 @@ class LocalStack:
         try:
             self._tell("starting MongoDB, Redis and Temporal")
             self._servers.start()
-            self._tell("starting the payment sandbox")
+            self._tell("starting the sandbox of payments and messages")
             self._settings = self._start_sandbox()
             self._tell("creating indexes, search attributes and schedules")
             owner = self._servers.addresses.owner_mongodb_url(self._settings.database)
@@ -157,20 +160,21 @@ class LocalStack:
         self.stop()
 
     def _start_sandbox(self) -> Settings:
-        webhook_secret = secrets.token_urlsafe(24)
         defaults = Settings.model_fields
         config = SandboxConfig(
             key_id=str(defaults["razorpay_key_id"].default),
             key_secret=defaults["razorpay_key_secret"].default.get_secret_value(),
             webhook_url=f"{self.api_url}/v1/webhooks/razorpay",
-            webhook_secret=webhook_secret,
+            webhook_secret=secrets.token_urlsafe(24),
             public_url=self.api_url,
+            account_sid=f"AC{secrets.token_hex(16)}",
+            auth_token=secrets.token_hex(16),
         )
         self._sandbox = SandboxProcess(config, log=self._servers.directory / "sandbox.log")
         self._sandbox.start()
-        return self._settings_with(self._sandbox.url, webhook_secret)
+        return self._settings_with(self._sandbox)
 
-    def _settings_with(self, sandbox_url: str, webhook_secret: str) -> Settings:
+    def _settings_with(self, sandbox: SandboxProcess) -> Settings:
         """The environment's settings (log level and the like) with this stack's own addresses."""
         addresses = self._servers.addresses
         database = Settings.model_fields["database"].default
@@ -186,8 +190,14 @@ class LocalStack:
             temporal_address=addresses.temporal_address,
             temporal_namespace=addresses.temporal_namespace,
             temporal_ui_url=addresses.temporal_ui_url or os.environ.get("VISITNOW_TEMPORAL_UI_URL", DEFAULT_UI),
-            razorpay_base_url=sandbox_url,
-            razorpay_webhook_secrets=SecretStr(webhook_secret),
+            razorpay_base_url=sandbox.url,
+            razorpay_webhook_secrets=SecretStr(sandbox.config.webhook_secret or ""),
+            twilio_base_url=sandbox.url,
+            twilio_account_sid=sandbox.config.account_sid,
+            twilio_auth_token=SecretStr(sandbox.config.auth_token or ""),
+            twilio_sms_from=SMS_FROM,
+            twilio_whatsapp_from=WHATSAPP_FROM,
+            smtp_url=SecretStr(sandbox.smtp_url),
         )
 
     def _start_child(self, command: str, *options: str) -> None:

@@ -24,20 +24,26 @@ HELP = {
     "minute_seconds": "how long one minute of the gateway's expiries lasts",
     "webhook_retry_seconds": "delay before a webhook's first retry; it doubles up to 30 s",
     "webhook_attempts": "tries before a webhook is given up",
+    "account_sid": "the messaging account that clients sign in with",
+    "auth_token": "its secret; also signs status callbacks",
+    "smtp_port": "port at which mail is taken, 0 for a free one",
+    "message_seconds": "how long a text takes to be sent, and again to be delivered",
 }
 REQUIRED = ("key_id", "key_secret")
 NUMBERS = {
     "port": int,
+    "smtp_port": int,
     "webhook_attempts": int,
     "refund_seconds": float,
     "minute_seconds": float,
     "webhook_retry_seconds": float,
+    "message_seconds": float,
 }
 
 
 def read_config(arguments: Sequence[str], environment: Mapping[str, str]) -> SandboxConfig:
     """Read options, and variables for those not given; exits with 2 and a reason where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="Stand-in for the payment gateway.")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="Stand-ins for payments, messages and mail.")
     for field in fields(SandboxConfig):
         variable = f"SANDBOX_{field.name.upper()}"
         parser.add_argument(

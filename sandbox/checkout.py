@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import get_args
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from sandbox.entities import Method
 from sandbox.errors import GatewayError, unknown_id
 from sandbox.gateway import Gateway, Outcome
-from sandbox.settlements import INDIA
+from sandbox.pages import HERE, Renderer, origin
 
-HERE = Path(__file__).parent
 SHOWN_ORDERS = 50
 LONGEST_WAIT_SECONDS = 86400
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -36,75 +32,27 @@ METHOD_NAMES: dict[Method, str] = {
 Form = Mapping[str, str]
 
 
-def rupees(paise: int) -> str:
-    """Write an amount as Indians do: 12345678 paise are ₹1,23,456.78."""
-    whole, rest = divmod(paise, 100)
-    digits = str(whole)
-    head, tail = digits[:-3], digits[-3:]
-    groups: list[str] = []
-    while head:
-        groups.insert(0, head[-2:])
-        head = head[:-2]
-    return f"₹{','.join([*groups, tail])}.{rest:02d}"
-
-
-def clock_time(seconds: int) -> str:
-    """Write Unix seconds as an Indian wall time."""
-    return datetime.fromtimestamp(seconds, INDIA).strftime("%d %b %Y, %H:%M:%S IST")
-
-
 class Pages:
     """Renders the pages of one gateway and carries out what is pressed on them."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        """Load the templates; everything that is put into them is escaped."""
+    def __init__(self, gateway: Gateway, renderer: Renderer) -> None:
+        """Act on this gateway."""
         self._gateway = gateway
-        self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
-        )
-        self._templates.filters["rupees"] = rupees
-        self._templates.filters["clock_time"] = clock_time
-        public_url = gateway.config.public_url
-        self._merchant = _origin(public_url) if public_url is not None else None
+        self._renderer = renderer
 
     def routes(self) -> list[BaseRoute]:
         """List the routes of the pages."""
         return [
-            Route("/", self._guarded(self._index), methods=["GET"]),
-            Route("/checkout/{order_id}", self._guarded(self._show), methods=["GET"]),
-            Route("/checkout/{order_id}", self._guarded(self._press), methods=["POST"]),
+            Route("/", self._renderer.guarded(self._index), methods=["GET"]),
+            Route("/checkout/{order_id}", self._renderer.guarded(self._show), methods=["GET"]),
+            Route("/checkout/{order_id}", self._renderer.guarded(self._press), methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ]
-
-    def _guarded(self, page: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            try:
-                return await page(request)
-            except GatewayError as error:
-                known = error.description != unknown_id().description
-                status = HTTPStatus(error.status if known else HTTPStatus.NOT_FOUND)
-                return self._render("message.html", status, title="That did not work", text=error.description)
-
-        return endpoint
-
-    def _render(self, template: str, status: int = HTTPStatus.OK, /, **values: object) -> Response:
-        form_targets = "'self'" if self._merchant is None else f"'self' {self._merchant}"
-        policy = (
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
-            f"form-action {form_targets}"
-        )
-        headers = {
-            "content-security-policy": policy,
-            "cache-control": "no-store",
-            "referrer-policy": "same-origin",
-            "x-content-type-options": "nosniff",
-        }
-        return HTMLResponse(self._templates.get_template(template).render(**values), status, headers)
 
     async def _index(self, _: Request) -> Response:
         ledger = self._gateway.ledger
         newest = list(ledger.orders.values())[: -SHOWN_ORDERS - 1 : -1]
-        return self._render("index.html", orders=newest, count=len(ledger.orders), shown=SHOWN_ORDERS)
+        return self._renderer.render("index.html", orders=newest, count=len(ledger.orders), shown=SHOWN_ORDERS)
 
     async def _show(self, request: Request) -> Response:
         order_id: str = request.path_params["order_id"]
@@ -115,7 +63,7 @@ class Pages:
             raise unknown_id()
         wanted = request.query_params.get("callback")
         callback = self._allowed(wanted)
-        return self._render(
+        return self._renderer.render(
             "checkout.html",
             order=ledger.order(order_id),
             key_id=self._gateway.config.key_id,
@@ -177,17 +125,6 @@ class Pages:
 
     def _allowed(self, callback: str | None) -> str | None:
         """Give the callback back if it is an address of the merchant's; results go nowhere else."""
-        if callback is None or self._merchant is None:
+        if callback is None or self._renderer.merchant is None:
             return None
-        return callback if _origin(callback) == self._merchant else None
-
-
-def _origin(address: str) -> str | None:
-    try:
-        parts = urlsplit(address)
-        hostname = parts.hostname
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or hostname is None or parts.username is not None:
-        return None
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+        return callback if origin(callback) == self._renderer.merchant else None

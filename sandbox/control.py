@@ -1,4 +1,4 @@
-"""The control API under /_control: what a person at the checkout, a bank or a bad day would do.
+"""The control API under /_control: what a person at the checkout or a phone, a bank or a bad day would do.
 
 JSON in and out, unknown fields are refused. It has no authentication: the sandbox belongs on a loopback address or a
 closed network. A JSON content type is required, so that a web page elsewhere cannot post to it.
@@ -17,8 +17,9 @@ from starlette.routing import BaseRoute, Route
 
 from sandbox.entities import Method
 from sandbox.errors import GatewayError, unknown_id
-from sandbox.faults import HOLD_SECONDS, SLOW_SECONDS, Fault, FaultMode, Operation
+from sandbox.faults import HOLD_SECONDS, SLOW_SECONDS, Fault, FaultMode, Operation, Service, service_of
 from sandbox.gateway import Gateway, Outcome, RefundPlan
+from sandbox.messages import Status
 from sandbox.webhooks import Mode
 from sandbox.wire import encode
 
@@ -52,7 +53,7 @@ class PayCommand(Command):
 class FaultCommand(Command):
     """Arm a fault for the next `times` calls of an operation."""
 
-    service: Literal["razorpay"]
+    service: Service
     operation: Operation
     mode: FaultMode
     status: Annotated[int, Field(ge=400, le=599)] | None = None
@@ -65,11 +66,24 @@ class FaultCommand(Command):
             raise ValueError(f"mode {self.mode} answers what the operation answers: it takes no status")
         return self
 
+    @model_validator(mode="after")
+    def _the_service_has_the_operation(self) -> FaultCommand:
+        if service_of(self.operation) != self.service:
+            raise ValueError(f"{self.service} has no operation {self.operation}")
+        return self
+
     def fault(self) -> Fault:
         """Give the fault to arm; without a delay a caller is held for 30 s, and slow means 2 s."""
         usual = SLOW_SECONDS if self.mode == "slow" else HOLD_SECONDS
         delay = usual if self.delay_seconds is None else self.delay_seconds
         return Fault(self.operation, self.mode, self.status, delay, self.times)
+
+
+class StatusCommand(Command):
+    """What became of a text or WhatsApp message: the sender is called back."""
+
+    status: Status
+    error_code: Annotated[int, Field(ge=10000, le=99999)] | None = None
 
 
 class LapseCommand(Command):
@@ -134,6 +148,8 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     return [
         route("POST", "/payments", _pay),
         route("GET", "/ledger", _ledger),
+        route("GET", "/messages", _messages),
+        route("POST", "/messages/{id}/status", _set_status),
         route("POST", "/faults", _arm),
         route("GET", "/faults", _faults),
         route("DELETE", "/faults", _disarm),
@@ -176,6 +192,21 @@ async def _ledger(gateway: Gateway, _: Request) -> object:
     }
 
 
+async def _messages(gateway: Gateway, request: Request) -> object:
+    return {"items": [message.summary() for message in gateway.messages.newest(request.query_params.get("to"))]}
+
+
+async def _set_status(gateway: Gateway, request: Request) -> object:
+    command = await _command(request, StatusCommand)
+    message = gateway.messages.find(request.path_params["id"])
+    if message is None:
+        raise unknown_id()
+    if message.channel == "email":
+        raise ControlError(HTTPStatus.CONFLICT, "conflict", "an e-mail has no status that its sender is told")
+    gateway.messages.set_status(message, command.status, command.error_code)
+    return message.summary()
+
+
 async def _arm(gateway: Gateway, request: Request) -> object:
     command = await _command(request, FaultCommand)
     gateway.faults.arm(command.fault())
@@ -186,7 +217,7 @@ async def _faults(gateway: Gateway, _: Request) -> object:
     return {
         "items": [
             {
-                "service": "razorpay",
+                "service": service_of(fault.operation),
                 "operation": fault.operation,
                 "mode": fault.mode,
                 "status": fault.status,

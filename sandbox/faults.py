@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from starlette.requests import Request
 
+Service = Literal["razorpay", "twilio", "smtp"]
 Operation = Literal[
     "order.create",
     "order.fetch",
@@ -19,12 +20,23 @@ Operation = Literal[
     "refund.create",
     "refund.fetch",
     "settlement.recon",
+    "message.create",
+    "message.fetch",
+    "message.list",
+    "send",
 ]
 FaultMode = Literal["error", "timeout", "timeout_after_success", "slow", "malformed", "rate_limited"]
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 HOLD_SECONDS = 30.0
 SLOW_SECONDS = 2.0
+
+
+def service_of(operation: Operation) -> Service:
+    """Say which service has this operation."""
+    if operation == "send":
+        return "smtp"
+    return "twilio" if operation.startswith("message.") else "razorpay"
 
 
 @dataclass(slots=True)
@@ -36,6 +48,8 @@ class Fault:
     - timeout_after_success: done, but the answer is held back as long.
     - slow: done and answered after `delay_seconds`, whether or not the caller still waits.
     - malformed: done, but the answer breaks off; with a `status`, a proxy's HTML page instead and nothing done.
+
+    A mail server words it in its own way: 451 and 450 where nothing else is said, and held connections are cut.
     """
 
     operation: Operation

@@ -1,4 +1,4 @@
-"""The gateway as a whole: its books, its clockwork, its webhooks, its faults and its memory of refund keys."""
+"""The outside as a whole: the gateway's books, clockwork and webhooks, everybody's inboxes, and the faults of all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sandbox.entities import Method, Payment, Refund, RefundStatus, new_id
 from sandbox.errors import GatewayError
 from sandbox.faults import Faults, Holds
 from sandbox.ledger import Event, Ledger
+from sandbox.messages import Messages
 from sandbox.timers import Timers
 from sandbox.validation import CaptureRule, RefundRequest, parse_object
 from sandbox.webhooks import Mode, Webhooks, sign
@@ -42,6 +43,7 @@ class Gateway:
         self.config = config
         self.timers = Timers()
         self.webhooks = Webhooks(config, self.timers)
+        self.messages = Messages(config, self.timers)
         self.faults = Faults()
         self.holds = Holds()
         self.requests: Counter[str] = Counter()
@@ -56,9 +58,10 @@ class Gateway:
         self._keys_in_flight: set[str] = set()
 
     def reset(self) -> None:
-        """Forget all: entities, webhooks on their way, faults, counts; whoever is held is let go."""
+        """Forget all: entities, messages, webhooks on their way, faults, counts; whoever is held is let go."""
         self.timers.clear()
         self.webhooks.restore()
+        self.messages.clear()
         self.faults.clear()
         self.holds.release()
         self.requests.clear()
@@ -73,6 +76,7 @@ class Gateway:
         self.release()
         await self.timers.close()
         self.webhooks.close()
+        self.messages.close()
 
     # Somebody pays
 

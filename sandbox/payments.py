@@ -6,10 +6,9 @@ import base64
 import hmac
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import assert_never
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sandbox import settlements
@@ -18,6 +17,7 @@ from sandbox.errors import GatewayError, authentication_failed, failure, unknown
 from sandbox.faults import Fault, Operation
 from sandbox.gateway import Gateway
 from sandbox.ledger import page_of
+from sandbox.troubles import suffer
 from sandbox.validation import parse_capture, parse_order, parse_page, parse_refund, query_number
 from sandbox.wire import encode
 
@@ -26,7 +26,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 REFUND_KEY_HEADER = "x-refund-idempotency"
 LARGEST_RECON_COUNT = 1000
-PROXY_PAGE = "<html><head><title>{status}</title></head><body><center><h1>{status}</h1></center></body></html>"
 
 
 def routes(gateway: Gateway) -> list[BaseRoute]:
@@ -84,32 +83,9 @@ def _perform(gateway: Gateway, request: Request, body: bytes, work: Work) -> Res
 
 
 async def _suffer(fault: Fault, gateway: Gateway, request: Request, perform: Callable[[], Response]) -> Response:
-    match fault.mode:
-        case "error":
-            answer = _refuse(failure(fault.status or 500))
-        case "rate_limited":
-            answer = _refuse(failure(fault.status or 429))
-        case "timeout":
-            await gateway.holds.hold(request, fault.delay_seconds)
-            answer = _refuse(failure(fault.status or 504))
-        case "timeout_after_success":
-            answer = perform()
-            await gateway.holds.hold(request, fault.delay_seconds)
-        case "slow":
-            answer = await _slowly(fault, gateway, request, perform)
-        case "malformed":
-            answer = _broken(fault, perform)
-        case _:
-            assert_never(fault.mode)
-    return answer
-
-
-def _broken(fault: Fault, perform: Callable[[], Response]) -> Response:
-    if fault.status is not None:
-        return HTMLResponse(PROXY_PAGE.format(status=fault.status), status_code=fault.status)
-    answer = perform()
-    content = bytes(answer.body)
-    return Response(content[: len(content) // 2], answer.status_code, media_type="application/json")
+    if fault.mode == "slow":
+        return await _slowly(fault, gateway, request, perform)
+    return await suffer(fault, gateway.holds, request, perform, lambda status: _refuse(failure(status)))
 
 
 async def _slowly(fault: Fault, gateway: Gateway, request: Request, perform: Callable[[], Response]) -> Response:

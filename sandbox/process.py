@@ -22,13 +22,13 @@ PROBE_SECONDS = 1.0
 class SandboxProcess:
     """Runs `python -m sandbox` until the block ends; the child dies with this process.
 
-    Without a port in the configuration a free one is taken, and kept when the process is started again. What the child
+    Without ports in the configuration free ones are taken, and kept when the process is started again. What the child
     prints goes to `log`.
     """
 
     def __init__(self, config: SandboxConfig, *, log: Path) -> None:
         """Prepare the child; nothing runs yet."""
-        self.config = config if config.port else replace(config, port=free_port())
+        self.config = replace(config, port=config.port or free_port(), smtp_port=config.smtp_port or free_port())
         # By environment, not by options: secrets do not belong into the list of processes.
         settings = {f"SANDBOX_{field.name.upper()}": getattr(self.config, field.name) for field in fields(config)}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX_")}
@@ -41,6 +41,12 @@ class SandboxProcess:
         """The base address, without a slash at its end."""
         host = self.config.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.config.port}"
+
+    @property
+    def smtp_url(self) -> str:
+        """Where mail is taken."""
+        host = self.config.host
+        return f"smtp://{f'[{host}]' if ':' in host else host}:{self.config.smtp_port}"
 
     @property
     def pid(self) -> int:

@@ -15,10 +15,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sandbox import control, payments
+from sandbox import control, payments, twilio
 from sandbox.checkout import Pages
 from sandbox.config import SandboxConfig
 from sandbox.gateway import Gateway
+from sandbox.inbox import Inboxes
+from sandbox.pages import Renderer
+from sandbox.smtp import SmtpServer
 
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 5
@@ -26,12 +29,19 @@ READY = "sandbox ready: "
 
 
 def create_app(config: SandboxConfig) -> Starlette:
-    """Build the app; `app.state.gateway` is the gateway behind it. Its background work ends with the app."""
+    """Build the app; `app.state.gateway` is what stands behind it, and mail is taken at `app.state.smtp_port`.
+
+    Its background work ends with the app.
+    """
     gateway = Gateway(config)
+    mail = SmtpServer(gateway)
+    renderer = Renderer(config)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.smtp_port = await mail.start(config.host, config.smtp_port)
         yield
+        await mail.close()
         await gateway.close()
 
     async def live(_: Request) -> Response:
@@ -40,8 +50,10 @@ def create_app(config: SandboxConfig) -> Starlette:
     app = Starlette(
         routes=[
             *payments.routes(gateway),
+            *twilio.routes(gateway),
             *control.routes(gateway),
-            *Pages(gateway).routes(),
+            *Pages(gateway, renderer).routes(),
+            *Inboxes(gateway.messages, renderer).routes(),
             Route("/livez", live, methods=["GET"]),
         ],
         lifespan=lifespan,
@@ -51,23 +63,25 @@ def create_app(config: SandboxConfig) -> Starlette:
 
 
 class SandboxServer(uvicorn.Server):
-    """A server that tells its address once it serves, and lets held callers go when it is asked to stop."""
+    """A server that tells its addresses once it serves, and lets held callers go when it is asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
-        """Serve an app whose gateway this is."""
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        """Serve what `create_app` has made."""
         super().__init__(config)
-        self._gateway = gateway
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then print the one line that a parent process waits for."""
         await super().startup(sockets)
         if self.started and sockets:
-            sys.stdout.write(f"{READY}{_url(sockets[0])}\n")
+            url = _url(sockets[0])
+            mail = f"smtp://{url.removeprefix('http://').rpartition(':')[0]}:{self._app.state.smtp_port}"
+            sys.stdout.write(f"{READY}{url} {mail}\n")
             sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop: whoever a time-out fault holds would otherwise be waited for."""
-        self._gateway.release()
+        self._app.state.gateway.release()
         super().handle_exit(sig, frame)
 
 
@@ -89,7 +103,7 @@ def serve(config: SandboxConfig) -> None:
     )
     # The server raises the signal that stopped it once more; Ctrl-C is a way to end, not an error.
     with suppress(KeyboardInterrupt), socket.create_server((config.host, config.port), backlog=2048) as listener:
-        SandboxServer(settings, app.state.gateway).run(sockets=[listener])
+        SandboxServer(settings, app).run(sockets=[listener])
 
 
 def _url(listener: socket.socket) -> str:

@@ -29,6 +29,7 @@ from cli.running import environment_of
 from cli.seed.catalogue import Catalogue
 from cli.seed.catalogues import full
 from cli.seed.write import write
+from cli.stack import SMS_FROM, WHATSAPP_FROM
 from models.identity import Account
 from models.policy import TenantPolicy
 from sandbox.config import SandboxConfig
@@ -78,6 +79,9 @@ class Stack:
                 webhook_url=f"{self.api_url}/v1/webhooks/razorpay",
                 webhook_secret=secret,
                 public_url=self.api_url,
+                account_sid=f"AC{secrets.token_hex(16)}",
+                auth_token=secrets.token_hex(16),
+                message_seconds=0.02,
             ),
             log=folder / "sandbox.log",
         )
@@ -94,6 +98,12 @@ class Stack:
             temporal_ui_url=servers.temporal_ui_url or "http://127.0.0.1:8233",
             razorpay_base_url=self.sandbox.url,
             razorpay_webhook_secrets=SecretStr(secret),
+            twilio_base_url=self.sandbox.url,
+            twilio_account_sid=self.sandbox.config.account_sid,
+            twilio_auth_token=SecretStr(self.sandbox.config.auth_token or ""),
+            twilio_sms_from=SMS_FROM,
+            twilio_whatsapp_from=WHATSAPP_FROM,
+            smtp_url=SecretStr(self.sandbox.smtp_url),
         )
         self.webhook_secret = secret.encode()
         self.api = self._child("api", "--host", HOST, "--port", str(self._port))
@@ -179,10 +189,19 @@ class Stack:
             body = {"order_id": order_id, "outcome": outcome, **options}
             return _ok(await control.post("/_control/payments", json=body))
 
-    async def fault(self, operation: str, mode: str, *, times: int = 1, **options: object) -> None:
+    async def messages(self, to: str) -> list[Json]:
+        """What reached a phone or a mailbox, newest first."""
+        async with self.control() as control:
+            items = _ok(await control.get("/_control/messages", params={"to": to}))["items"]
+        assert isinstance(items, list)
+        return items
+
+    async def fault(
+        self, operation: str, mode: str, *, service: str = "razorpay", times: int = 1, **options: object
+    ) -> None:
         """The sandbox misbehaves at its next `times` calls of an operation."""
         async with self.control() as control:
-            body = {"service": "razorpay", "operation": operation, "mode": mode, "times": times, **options}
+            body = {"service": service, "operation": operation, "mode": mode, "times": times, **options}
             _ok(await control.post("/_control/faults", json=body))
 
     async def ledger(self) -> Json:

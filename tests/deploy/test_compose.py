@@ -38,6 +38,11 @@ FILLED: Final = {
     "VISITNOW_RAZORPAY_KEY_ID": "rzp_live_example",
     "VISITNOW_RAZORPAY_KEY_SECRET": "secret",
     "VISITNOW_RAZORPAY_WEBHOOK_SECRETS": "newest,older",
+    "VISITNOW_TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "VISITNOW_TWILIO_AUTH_TOKEN": "token",
+    "VISITNOW_TWILIO_SMS_FROM": "+911400000000",
+    "VISITNOW_SMTP_URL": "smtps://user:password@mail.example.in:465",
+    "VISITNOW_EMAIL_FROM": "VisitNow <no-reply@example.in>",
     "VISITNOW_SIGNING_KEYS": f"2026-01:{KEY}",
     "VISITNOW_CODEC_KEYS": f"2026-01:{KEY}",
     "VISITNOW_ID_HMAC_KEY": KEY,
@@ -184,12 +189,20 @@ def test_the_sandbox_serves_the_same_stack_in_development() -> None:
         "VISITNOW_PROFILE": "development",
         "VISITNOW_RAZORPAY_BASE_URL": "http://sandbox:9000",
         "VISITNOW_RAZORPAY_WEBHOOK_SECRETS": "only",
+        "VISITNOW_TWILIO_BASE_URL": "http://sandbox:9000",
+        "VISITNOW_SMTP_URL": "smtp://sandbox:9025",
     }
     settings = settings_of(environment_of("api", operator))
     sandbox = environment_of("sandbox", operator)
     assert settings.razorpay_base_url == f"http://sandbox:{sandbox['SANDBOX_PORT']}"
     assert settings.razorpay_key_id == sandbox["SANDBOX_KEY_ID"]
     assert settings.webhook_secrets == (sandbox["SANDBOX_WEBHOOK_SECRET"].encode(),)
+    assert settings.twilio_base_url == settings.razorpay_base_url
+    assert settings.twilio_account_sid == sandbox["SANDBOX_ACCOUNT_SID"]
+    assert settings.twilio_auth_token is not None
+    assert settings.twilio_auth_token.get_secret_value() == sandbox["SANDBOX_AUTH_TOKEN"]
+    assert settings.smtp_url is not None
+    assert settings.smtp_url.get_secret_value() == f"smtp://sandbox:{sandbox['SANDBOX_SMTP_PORT']}"
     with pytest.raises(ValidationError, match="sandbox"):
         settings_of(environment_of("api", {**operator, "VISITNOW_PROFILE": "production"}))
 
@@ -208,7 +221,8 @@ def test_the_example_names_every_variable_and_holds_no_secret() -> None:
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert set(example) == used_variables()
     assert required_variables() == set(FILLED)
-    assert {name for name, value in example.items() if not value} == set(FILLED) - {"KMS_KEY_FILE"}
+    unset = {name for name, value in example.items() if not value}
+    assert unset == (set(FILLED) - {"KMS_KEY_FILE"}) | {"VISITNOW_TWILIO_WHATSAPP_FROM"}
 
 
 def test_every_secret_comes_from_outside() -> None:

@@ -21,6 +21,8 @@ from sandbox.process import SandboxProcess
 KEY_ID = "rzp_test_sandbox"
 KEY_SECRET = "checkout-secret"
 WEBHOOK_SECRET = "webhook-secret"
+ACCOUNT_SID = "AC" + "0f" * 16
+AUTH_TOKEN = "messaging-secret"
 MERCHANT = "https://api.clinic.example"
 
 Json = dict[str, object]
@@ -192,6 +194,9 @@ def configuration(target: Merchant, *, minute_seconds: float = 60.0, attempts: i
         minute_seconds=minute_seconds,
         webhook_retry_seconds=0.05,
         webhook_attempts=attempts,
+        account_sid=ACCOUNT_SID,
+        auth_token=AUTH_TOKEN,
+        message_seconds=0.02,
     )
 
 

@@ -6,7 +6,7 @@ from html import unescape
 import httpx
 import pytest
 
-from sandbox.checkout import rupees
+from sandbox.pages import rupees
 from tests.sandbox.support import MERCHANT, Json, Sandbox, until
 
 CALLBACK = f"{MERCHANT}/v1/paid"

@@ -30,8 +30,10 @@ def test_it_starts_by_options_says_where_and_ends_in_silence(shop: Merchant, sto
             assert child.stdout is not None
             line = child.stdout.readline()
             assert line.startswith(READY)
-            answer = httpx.get(f"{line.removeprefix(READY).strip()}/livez")
+            url, mail = line.removeprefix(READY).split()
+            answer = httpx.get(f"{url}/livez")
             assert (answer.status_code, answer.text) == (200, "ok")
+            assert mail.startswith("smtp://127.0.0.1:")
         finally:
             child.send_signal(stop)
         output, errors = child.communicate(timeout=10)
@@ -73,6 +75,9 @@ def test_an_option_goes_before_its_variable() -> None:
         {"minute_seconds": 0.0},
         {"webhook_retry_seconds": 0.0},
         {"webhook_attempts": 0},
+        {"account_sid": "AC0"},
+        {"auth_token": "t"},
+        {"message_seconds": -1.0},
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(change: dict[str, str]) -> None:
