@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.identity import System
-from models.payments import WebhookEvent
+from models.payments import REFUND_TRANSITIONS, WebhookEvent
 from models.ports import Appointments, Payments, WebhookInbox, WorkflowStarter
 
 WEBHOOK = System("the gateway names orders and refunds, not tenants")
@@ -36,7 +36,8 @@ class WebhookRouter:
         if refund is None and event.receipt is not None:
             # The word about a refund may come before the answer to our request for it.
             refund = await self._payments.refund(WEBHOOK, event.receipt)
-        if refund is not None:
+        # A refund whose last word is in the books needs no workflow any more.
+        if refund is not None and REFUND_TRANSITIONS[refund.state]:
             await self._starter.report_refund(refund)
 
     async def _payment(self, event: WebhookEvent, order_id: str) -> None:

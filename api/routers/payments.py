@@ -158,9 +158,16 @@ def _read(services: Services, body: bytes, event_id: str | None) -> WebhookEvent
     return event
 
 
+def _is_second_word(services: Services, event: WebhookEvent) -> bool:
+    """Whether the workflow was just told of that payment; a refund's words are each about something new."""
+    if event.payment_id is None or event.type.startswith("refund."):
+        return False
+    return services.words.again(event.payment_id)
+
+
 async def _pass_on(services: Services, event: WebhookEvent) -> None:
     """Tell the workflow; where that fails now, the sweep does it later."""
-    if event.payment_id is not None and services.words.again(event.payment_id):
+    if _is_second_word(services, event):
         # By then our own capture is mostly in the books, and the workflow need not be told of it.
         await asyncio.sleep(SECOND_WORD_SECONDS)
     try:

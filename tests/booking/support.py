@@ -174,9 +174,10 @@ async def _dump(stack: Stack, client: Client) -> World:
 
 
 def _has_plans(stack: Stack) -> bool:
-    """Whether something is about to happen by itself: a hold that expires soon, or a refund under way."""
+    """Whether something is about to happen by itself: a hold that expires, a refund under way, a word that waits."""
     soon = {"state": "held", "tenant_id": SWIFT_TENANT.id}
-    return bool(stack.db.appointments.count_documents(soon) or stack.db.refunds.count_documents({"is_open": True}))
+    plans = (("appointments", soon), ("refunds", {"is_open": True}), ("webhook_inbox", {"waiting": True}))
+    return any(stack.db[name].count_documents(query) for name, query in plans)
 
 
 async def world(stack: Stack, client: Client) -> World:
