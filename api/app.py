@@ -15,6 +15,7 @@ from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
 from api.routers import availability, booking, codec, operations, payments, providers, tenancy
+from api.sites import Sites
 from api.wiring import wired
 
 ROUTERS = (
@@ -47,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=partial(_lifespan, settings, metrics),
-        middleware=[Middleware(Edge, metrics=metrics)],
+        middleware=[Middleware(Edge, metrics=metrics), Middleware(Sites)],
         # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

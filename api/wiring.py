@@ -129,7 +129,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background) -
         tenancy=stores.tenancy,
         inbox=stores.inbox,
         audit=AuditLog(stores.audit),
-        hosts=ClinicHosts(stores.directory, settings.public_url),
+        hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments),
         free_times=FreeTimes(

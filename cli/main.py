@@ -19,6 +19,7 @@ MODULES: Final = {
     "seed": "cli.seed.command",
     "token": "cli.token",
     "ps": "cli.ps",
+    "domain": "cli.domain",
     "openapi": "cli.openapi",
 }
 

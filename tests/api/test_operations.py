@@ -150,7 +150,7 @@ async def test_an_unknown_workflow_is_not_found(api: Api) -> None:
         ("tenant_admin", "sanjeevani-bandra.visits.example", 404),
         ("doctor", "sanjeevani-bandra.visits.example", 404),
         ("patient", "sanjeevani-bandra.visits.example", 200),
-        ("patient", "nobody.visits.example", 200),
+        ("patient", "nobody.visits.example", 404),
     ],
 )
 async def test_the_clinic_of_the_host_agrees_with_the_token(named: Api, account: str, host: str, status: int) -> None:
