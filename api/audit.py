@@ -12,7 +12,6 @@ from models.compliance import AuditAction, AuditEntry
 from models.identity import Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
-from models.providers import Provider
 
 
 def origin_of(request: Request) -> str | None:
@@ -45,11 +44,9 @@ class AuditLog:
         """Note what an admin of the platform looked into or did. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)])
 
-    async def published(self, request: Request, who: Principal, provider: Provider) -> None:
+    async def published(self, request: Request, who: Principal, provider_id: str, tenant_id: str) -> None:
         """Note that somebody changed what is published of a provider. Raises `UnavailableError`."""
-        await self._trail.append(
-            [self._entry(request, who, AuditAction.PUBLISHED, provider.tenant_id, provider.id, None)]
-        )
+        await self._trail.append([self._entry(request, who, AuditAction.PUBLISHED, tenant_id, provider_id, None)])
 
     def _entry(
         self, request: Request, who: Principal, action: AuditAction, tenant_id: str, target: str, subject_id: str | None

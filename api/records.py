@@ -49,6 +49,19 @@ async def idempotency_key(
     """The request's key. Raises `idempotency_key_required`, and `invalid` for one that no header should hold."""
     if key is None or not key.strip():
         raise VisitNowError(Code.IDEMPOTENCY_KEY_REQUIRED)
+    return _checked(key)
+
+
+async def optional_key(
+    key: Annotated[
+        str | None, Header(alias="Idempotency-Key", description="A fresh random value for each new request.")
+    ] = None,
+) -> str | None:
+    """The request's key, where it has one. Raises `invalid` for one that no header should hold."""
+    return None if key is None else _checked(key)
+
+
+def _checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise invalid("Idempotency-Key", "string_pattern_mismatch", "must have 1 to 255 visible ASCII characters")
     return key

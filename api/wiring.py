@@ -131,7 +131,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background) -
         audit=AuditLog(stores.audit),
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         presenter=presenter,
-        publisher=Publisher(stores.publications, stores.appointments),
+        publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         free_times=FreeTimes(
             stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
         ),

@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from models.base import Id, Model
+from models.cells import CELL
 from models.wallclock import WallTime, epoch_seconds, midnight, minute_of_day
 
 MAX_SESSIONS_PER_DAY = 24
@@ -282,6 +283,30 @@ def open_hours(
         elif opens < closes:
             merged.append((opens, closes))
     return [(datetime.fromtimestamp(opens, UTC), datetime.fromtimestamp(closes, UTC)) for opens, closes in merged]
+
+
+def unclaimed(
+    stretches: Sequence[tuple[datetime, datetime]], busy: Sequence[Busy], longest: timedelta
+) -> list[tuple[datetime, datetime]]:
+    """What of `stretches` nobody has, in pieces of at most `longest`, each on the borders of five-minute cells.
+
+    The borders of a stretch that lie within a cell move outwards, so that nothing of it is left.
+    """
+    taken = sorted((math.floor(one.start.timestamp()), math.ceil(one.end.timestamp())) for one in busy)
+    step = int(longest.total_seconds())
+    pieces: list[tuple[int, int]] = []
+    for start, end in stretches:
+        begin, stop = _on_cells(start, end)
+        for opens, closes in [*taken, (stop, stop)]:
+            free_until = min(opens, stop)
+            pieces += [(at, min(at + step, free_until)) for at in range(begin, free_until, step)]
+            begin = max(begin, closes)
+    return [(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(stop, UTC)) for begin, stop in pieces]
+
+
+def _on_cells(start: datetime, end: datetime) -> tuple[int, int]:
+    length = int(CELL.total_seconds())
+    return math.floor(start.timestamp() / length) * length, math.ceil(end.timestamp() / length) * length
 
 
 class _Hours(NamedTuple):

@@ -63,6 +63,16 @@ def refund_workflow_id(refund_id: str) -> str:
     return f"refund:{refund_id}"
 
 
+def keyed_leave_id(secret: bytes, tenant_id: str, subject: str, provider_id: str, key: str) -> str:
+    """The id of the leave that this Idempotency-Key stands for."""
+    return derived_id("lve", secret, tenant_id, subject, provider_id, key)
+
+
+def leave_workflow_id(leave_id: str) -> str:
+    """The workflow that takes this leave."""
+    return f"leave:{leave_id}"
+
+
 def late_payment_workflow_id(order_id: str) -> str:
     """The guardian of an order whose booking is over."""
     return f"late-payment:{order_id}"

@@ -41,7 +41,7 @@ from models.payments import (
     WebhookEvent,
 )
 from models.providers import Clinic, Listing, Offering, Provider, Service
-from models.publishing import Booked, Published
+from models.publishing import Booked, Leave, LeaveState, LeaveTally, Published
 from models.tenancy import Domain, SettingsVersion, TenantSettings
 
 T = TypeVar("T")
@@ -86,6 +86,18 @@ class Claims(Protocol):
 
     async def busy(self, scope: Scope, practitioner_id: str, start: datetime, end: datetime) -> list[Busy]:
         """Live claims that overlap [start, end), at whichever clinic, without telling whose they are."""
+        ...
+
+    async def block(self, scope: Scope, leave_id: str, provider: Provider, start: datetime, end: datetime) -> bool:
+        """Take free time for a leave, at most twelve hours; False where it is not free."""
+        ...
+
+    async def unblock(self, scope: Scope, leave_id: str, provider: Provider) -> None:
+        """Give the time back that was blocked for a leave."""
+        ...
+
+    async def blocks(self, scope: Scope, leave_id: str) -> int:
+        """How many claims block the time of a leave."""
         ...
 
 
@@ -224,6 +236,33 @@ class Publications(Protocol):
         self, scope: Scope, provider: Provider, availability: Availability, replaces: int
     ) -> int:
         """Publish other hours in place of that version; the new version. Raises `stale` and `not_found`."""
+        ...
+
+
+class Leaves(Protocol):
+    """Times in which providers do not work."""
+
+    async def insert(self, scope: Scope, leave: Leave, reason: str | None) -> Leave:
+        """Keep a leave once, its reason sealed; the leave as it stands."""
+        ...
+
+    async def find(self, scope: Scope, leave_id: str) -> Leave | None:
+        """One leave."""
+        ...
+
+    async def page(
+        self, scope: Scope, provider: Provider, limit: int, cursor: str | None
+    ) -> Page[tuple[Leave, str | None]]:
+        """A provider's leaves that are not over and done with, the latest first, with their opened reasons.
+
+        Raises `ValueError` for a foreign cursor.
+        """
+        ...
+
+    async def advance(
+        self, scope: Scope, leave: Leave, to: LeaveState, tally: LeaveTally | None = None
+    ) -> LeaveState | None:
+        """Move it forward; where it stands now, None where it is unknown."""
         ...
 
 

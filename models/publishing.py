@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from models.availability import Availability, covers
-from models.base import Id, Model
+from models.base import Id, Model, UtcDatetime
 from models.errors import Code, FieldError, VisitNowError
 from models.ids import random_id, reference
 from models.providers import Provider, Service, ServiceTerms
@@ -40,6 +40,49 @@ class Affected(Model):
     appointment_id: Id
     reference: str
     why: Why
+
+
+class LeaveState(StrEnum):
+    """How far a leave has come: its free time is being blocked, is blocked, or is being given back."""
+
+    TAKING = "taking"
+    TAKEN = "taken"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+STANDING = frozenset({LeaveState.TAKING, LeaveState.TAKEN})
+"""A leave that is in force: nothing can be booked within it."""
+
+
+class LeaveTally(Model):
+    """What a leave has met: open bookings within it, and the claims that block its free time."""
+
+    appointments: int = 0
+    blocks: int = 0
+
+
+class Leave(Model):
+    """Time `[start, end)` in UTC in which a provider does not work at this clinic."""
+
+    id: Id
+    tenant_id: Id
+    clinic_id: Id
+    provider_id: Id
+    practitioner_id: Id
+    start: UtcDatetime
+    end: UtcDatetime
+    body_hash: str
+    created_at: UtcDatetime
+    state: LeaveState = LeaveState.TAKING
+    tally: LeaveTally = LeaveTally()
+
+
+class LeaveRef(Model):
+    """Names a leave."""
+
+    tenant_id: Id
+    leave_id: Id
 
 
 class Published(NamedTuple):

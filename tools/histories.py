@@ -9,6 +9,7 @@ import asyncio
 import json
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.connections import connect_temporal
-from models.ids import booking_workflow_id, late_payment_workflow_id, refund_workflow_id
+from models.identity import Role
+from models.ids import booking_workflow_id, late_payment_workflow_id, leave_workflow_id, refund_workflow_id
 from sandbox.servers.stack import LocalServers
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town
-from tests.stack import LONG, Stack, running
+from tests.clinics import employee
+from tests.stack import LONG, Stack, eventually, running
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
 UNDISTURBED: Final = tuple(name for name in PATHS if name not in {"hurried", "seat_cancelled"})
@@ -95,6 +98,23 @@ async def export(town: Town) -> None:
         if appointment["order_id"] and appointment["state"] == "expired":
             await _save(town.temporal, f"{name}.late_payment", late_payment_workflow_id(appointment["order_id"]))
     await _save(town.temporal, "swept.reconciliation", "reconcile-now")
+    await _save(town.temporal, "away.leave", leave_workflow_id(await take_leave(town.stack)))
+
+
+async def take_leave(stack: Stack) -> str:
+    """A doctor is away for three weeks, far ahead; the leave's id."""
+    offer, today = PATHS["paid"].offer, datetime.now(UTC).date()
+    span = {"start": str(today + timedelta(days=30)), "end": str(today + timedelta(days=50))}
+    path = f"/v1/providers/{offer.provider_id}/leaves"
+    async with stack.client(employee("steady", Role.ADMIN)) as admin:
+        answer = await admin.post(path, json=span)
+        answer.raise_for_status()
+
+        async def state() -> str:
+            return str((await admin.get(path)).json()["items"][0]["state"])
+
+        await eventually(state, lambda found: found == "taken")
+    return str(answer.json()["id"])
 
 
 async def _save(temporal: Client, name: str, workflow_id: str) -> None:

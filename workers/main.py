@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
@@ -28,6 +29,7 @@ from adapters.temporal.client import metrics_runtime
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
 from workers.relay import Relay
+from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
@@ -37,7 +39,7 @@ from workflows.reporter import Reporter
 CACHED_WORKFLOWS = 500
 """Open bookings wait for days; those not in the cache are replayed from their short histories."""
 
-BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (BookingWorkflow, RefundWorkflow, LatePaymentWorkflow)
+BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (BookingWorkflow, RefundWorkflow, LatePaymentWorkflow, LeaveWorkflow)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow,)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -147,6 +149,7 @@ def _workers(
     faults: Faults | None,
 ) -> list[Worker]:
     booking = BookingActivities(stores.claims, stores.appointments)
+    availability = AvailabilityActivities(stores.leaves, stores.publications, stores.claims, stores.appointments)
     payments = PaymentActivities(gateway, stores.payments, stores.appointments)
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, Reporter(client))
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
@@ -154,7 +157,7 @@ def _workers(
         Family.BOOKING: (
             BOOKING_QUEUE,
             list(BOOKING_WORKFLOWS),
-            [*_steps(booking), *_steps(payments)],
+            [*_steps(booking), *_steps(payments), *_steps(availability)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), _steps(operations)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
     WorkflowExecution,
+    WorkflowFailureError,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
     WorkflowUpdateFailedError,
@@ -43,12 +45,14 @@ from models.booking import (
 )
 from models.errors import Code, UnavailableError, VisitNowError, not_found
 from models.identity import Principal, Subject, Tenant, scope_of
-from models.ids import appointment_id, booking_workflow_id, refund_id
+from models.ids import appointment_id, booking_workflow_id, leave_workflow_id, refund_id
 from models.money import Money
 from models.operations import WorkflowStatus, WorkflowView
 from models.payments import RefundReason, RefundRecord, RefundState, WebhookEvent
 from models.ports import Appointments, Claims, Directory, Payments, WebhookInbox
+from models.publishing import LeaveRef
 from workflows import attributes
+from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.placement import Placement, Placements
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
@@ -56,6 +60,9 @@ from workflows.reporter import Reporter
 
 TENTATIVE = timedelta(seconds=30)
 """How long a claim lives before its workflow has taken it over; a process that dies in between frees it so."""
+
+LEAVE_PATIENCE = timedelta(seconds=2)
+"""How long a person waits for a leave to be taken; what is left of it goes on without them."""
 
 PLACE_ROUTE = "POST /v1/appointments"
 REFUND_ROUTE = "POST /v1/appointments/{id}/refunds"
@@ -171,6 +178,32 @@ class WorkflowGateway:
     def published(self, provider_id: str) -> None:
         """Forget what is kept of a profile that has changed."""
         self._placements.published(provider_id)
+
+    # Leave
+
+    async def take_leave(self, leave: LeaveRef) -> None:
+        """Have its free time blocked; returns when that is done, or after a moment while it goes on.
+
+        Raises `UnavailableError`; the same leave may be asked for again.
+        """
+        try:
+            handle = await self._client.start_workflow(
+                LeaveWorkflow.run,
+                leave,
+                id=leave_workflow_id(leave.leave_id),
+                task_queue=BOOKING_QUEUE,
+                task_timeout=TASK_TIMEOUT,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary="takes a provider's free time for a leave",
+                rpc_timeout=RPC_TIMEOUT,
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_PATIENCE.total_seconds()):
+                    await handle.result()
+        except (RPCError, WorkflowFailureError) as error:
+            msg = "the leave was not answered in time; the same request may be sent again"
+            raise UnavailableError(msg) from error
 
     # Later commands
 

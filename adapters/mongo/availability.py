@@ -44,6 +44,7 @@ DECLARED: Final = Declared(
             name="holds",
             partialFilterExpression={"kind": "hold"},
         ),
+        IndexModel([("leave_id", ASCENDING)], name="blocks", partialFilterExpression={"kind": "block"}),
         IndexModel([("seats.subject_id", ASCENDING)], name="seats", partialFilterExpression={"kind": "session"}),
     ),
     claims.VALIDATOR,
@@ -163,19 +164,40 @@ class MongoClaims:
         return [busy for claim in await found.to_list(None) if (busy := claims.to_busy(claim)) is not None]
 
     @answering
-    async def block(self, scope: Scope, block_id: str, provider: Provider, start: datetime, end: datetime) -> bool:
-        """Take free time out of the calendar (leave), at most `LONGEST_CLAIM` of it; False where it is not free.
+    async def block(self, scope: Scope, leave_id: str, provider: Provider, start: datetime, end: datetime) -> bool:
+        """Take free time out of the calendar, at most `LONGEST_CLAIM` of it; False where it is not free.
 
-        `block_id` begins with `blk_`; True again on a retry.
+        True again on a retry.
         """
         owner = claims.provider_owner(provider)
         require(scope, owner)
         wanted = cells(start, end)
-        document = {**owner, "_id": block_id, "kind": "block", "cells": list(wanted), "start": start, "end": end}
+        document: Document = {
+            **owner,
+            "_id": claims.block_id(leave_id, start),
+            **claims.blocks_of(leave_id),
+            "cells": list(wanted),
+            "start": start,
+            "end": end,
+        }
         taken = await self._insert_or_reclaim(self._slots, document, provider.practitioner_id, wanted)
         if taken:
             await self._time_changed(provider.practitioner_id)
         return taken
+
+    @answering
+    async def unblock(self, scope: Scope, leave_id: str, provider: Provider) -> None:
+        """One delete of what blocks the time of that leave, and of nothing else."""
+        require(scope, claims.provider_owner(provider))
+        await self._slots.delete_many(scoped(scope, claims.blocks_of(leave_id)), comment=reason_of(scope))
+        await self._time_changed(provider.practitioner_id)
+
+    @answering
+    async def blocks(self, scope: Scope, leave_id: str) -> int:
+        """One count over an index of blocks."""
+        return await self._slots.count_documents(
+            scoped(scope, claims.blocks_of(leave_id)), hint="blocks", comment=reason_of(scope)
+        )
 
     # A patient's own claim
 

@@ -83,6 +83,16 @@ def provider_owner(provider: Provider) -> Document:
     }
 
 
+def block_id(leave_id: str, start: datetime) -> str:
+    """The claim that blocks the time of a leave from there on."""
+    return f"blk_{leave_id}_{int(start.timestamp())}"
+
+
+def blocks_of(leave_id: str) -> Document:
+    """The claims that block the time of a leave."""
+    return {"kind": "block", "leave_id": leave_id}
+
+
 def session_id(claim: ClaimRef) -> str:
     """The one document of a provider's group session."""
     return f"ses_{claim.provider_id}_{claim.service_id}_{int(claim.start.timestamp())}"

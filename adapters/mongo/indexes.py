@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from adapters.mongo import availability, booking, compliance, identity, leases, payments, providers, tenancy
+from adapters.mongo import availability, booking, compliance, identity, leases, leaves, payments, providers, tenancy
 from adapters.mongo.client import Database, answering
 from adapters.mongo.schema import Declared
 
@@ -15,6 +15,7 @@ DECLARED: Final[Sequence[Declared]] = (
     compliance.DECLARED,
     identity.DECLARED,
     leases.DECLARED,
+    leaves.DECLARED,
     *payments.DECLARED,
     *providers.DECLARED,
     *tenancy.DECLARED,

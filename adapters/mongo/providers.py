@@ -6,6 +6,7 @@ import asyncio
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from pymongo import ASCENDING, IndexModel
@@ -14,13 +15,14 @@ from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, scoped
 from adapters.mongo.writes import put
-from models.availability import Availability
+from models.availability import Availability, Busy
 from models.base import Model
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import not_found
 from models.identity import PLATFORM, Scope, Tenant
 from models.ports import Page
 from models.providers import Clinic, Listing, Offering, Practitioner, Provider, TenantRecord
+from models.publishing import STANDING
 
 T = TypeVar("T", bound=Model)
 
@@ -91,22 +93,30 @@ class MongoDirectory:
         self._practitioners: Collection = database["practitioners"]
         self._providers: Collection = database["providers"]
         self._availability: Collection = database["availability"]
+        self._leaves: Collection = database["leaves"]
 
     @answering
     async def offering(self, scope: Scope, provider_id: str) -> Offering | None:
-        """Two round trips: the profile, then all that belongs to it at once."""
+        """Two round trips: the profile, then all that belongs to it at once, leave included."""
         found = await self._one(self._providers, scope, {"_id": provider_id, "live": True}, Provider)
         if found is None:
             return None
         tenant = Tenant(found.tenant_id)
-        clinic, availability, record = await asyncio.gather(
+        clinic, availability, record, absences = await asyncio.gather(
             self._one(self._clinics, tenant, {"_id": found.clinic_id}, Clinic),
             self._one(self._availability, tenant, {"_id": provider_id}, Availability),
             self._one(self._tenants, tenant, {"_id": found.tenant_id}, TenantRecord),
+            self._absences(tenant, provider_id),
         )
         if clinic is None or record is None:
             return None
-        return Offering(provider=found, clinic=clinic, availability=availability or Availability(), tenant=record)
+        return Offering(
+            provider=found,
+            clinic=clinic,
+            availability=availability or Availability(),
+            tenant=record,
+            absences=absences,
+        )
 
     @answering
     async def page(
@@ -198,6 +208,16 @@ class MongoDirectory:
         }
         await put(self._availability, scope, provider.id, document)
 
+    async def _absences(self, tenant: Tenant, provider_id: str) -> tuple[Busy, ...]:
+        """Leave that is in force and not over: what is given back within it must not be booked again."""
+        query: Document = {
+            "provider_id": provider_id,
+            "state": {"$in": sorted(STANDING)},
+            "end": {"$gt": datetime.now(UTC)},
+        }
+        found = self._leaves.find(scoped(tenant, query), {"_id": 0, "start": 1, "end": 1})
+        return tuple(Busy(*_span(one)) for one in await found.to_list(None))
+
     async def _one(self, collection: Collection, scope: Scope, query: Document, model: type[T]) -> T | None:
         found = await collection.find_one(scoped(scope, query, published=True), comment=reason_of(scope))
         return None if found is None else read(model, found)
@@ -208,6 +228,14 @@ class MongoDirectory:
             return []
         query = scoped(scope, {"_id": {"$in": wanted}}, published=True)
         return await collection.find(query, comment=reason_of(scope)).to_list(None)
+
+
+def _span(document: Document) -> tuple[datetime, datetime]:
+    start, end = document["start"], document["end"]
+    if not isinstance(start, datetime) or not isinstance(end, datetime):
+        msg = "a leave without its times"
+        raise TypeError(msg)
+    return start, end
 
 
 def search_fields(provider: Provider) -> Document:

@@ -80,7 +80,7 @@ class MongoPublications:
             return_document=ReturnDocument.AFTER,
             comment=reason_of(scope),
         )
-        if after is None:
+        if not after:
             raise await self._refusal(scope, provider.id)
         await self._was_published(provider.id, provider.practitioner_id)
         return _version(after)
@@ -112,7 +112,7 @@ class MongoPublications:
             if clashes_on_id(error):
                 raise VisitNowError(Code.STALE) from error
             raise
-        if after is None:
+        if not after:
             raise VisitNowError(Code.STALE)
         await self._was_published(provider.id, provider.practitioner_id)
         return _version(after)

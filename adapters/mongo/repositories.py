@@ -12,6 +12,7 @@ from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.leases import MongoLeases
+from adapters.mongo.leaves import MongoLeaves
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
@@ -42,6 +43,7 @@ class Repositories:
     appointments: MongoAppointments
     directory: MongoDirectory
     publications: MongoPublications
+    leaves: MongoLeaves
     payments: MongoPayments
     inbox: MongoWebhookInbox
     audit: MongoAuditTrail
@@ -76,6 +78,7 @@ class Repositories:
             appointments=MongoAppointments(database, vault),
             directory=MongoDirectory(database),
             publications=MongoPublications(database, on_published),
+            leaves=MongoLeaves(database, vault, on_published),
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
             audit=MongoAuditTrail(auditor[addresses.database]),

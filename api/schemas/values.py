@@ -54,6 +54,10 @@ Bound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type
 """The border of a stretch of time: an instant, or a date, which stands for that whole day in UTC."""
 
 
+LeaveBound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type=str)]
+"""The border of a leave: an instant, or a date, which stands for that whole day on the clinic's clock."""
+
+
 def begin_of(bound: datetime | date) -> datetime:
     """The first instant that lies within."""
     return bound if isinstance(bound, datetime) else datetime.combine(bound, time.min, UTC)

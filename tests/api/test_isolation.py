@@ -139,6 +139,7 @@ class Scene(NamedTuple):
             },
             "put_settings": {"payment_window_seconds": 900},
             "publish_services": [],
+            "take_leave": {"start": "2031-01-06", "end": "2031-01-07"},
             "publish_availability": {"weekly": []},
             "encode": {"payloads": []},
             "decode": {"payloads": []},
@@ -155,6 +156,7 @@ class Scene(NamedTuple):
             workflow_id=f"booking:{appointment.id}",
             provider_id=appointment.provider_id,
             slug="arogya-indiranagar",
+            leave_id="lve_none",
         )
         async with self.api.client(account, **{"Idempotency-Key": secrets.token_urlsafe(12)}) as client:
             return await client.request(operation.method, path, json=self.body(operation, appointment))
@@ -211,7 +213,9 @@ async def test_the_anonymous_get_nothing_that_is_not_public(
 async def test_a_made_up_token_gets_nothing(scene: Scene, database: Database[Json], operation: Operation) -> None:
     with _nothing_changes(database):
         async with scene.api.client(None, Authorization="Bearer made.up.token") as client:
-            path = operation.path.format(appointment_id=scene.held.id, workflow_id="x", provider_id="x", slug="x")
+            path = operation.path.format(
+                appointment_id=scene.held.id, workflow_id="x", provider_id="x", slug="x", leave_id="x"
+            )
             answer = await client.request(operation.method, path, json=scene.body(operation, scene.held))
     assert (answer.status_code, answer.json()["code"]) == (401, Code.TOKEN_INVALID)
 

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.availability import Availability, Busy, Override, ServiceTiming, Session, WeeklyRule, open_hours, slots
+from models.availability import (
+    Availability,
+    Busy,
+    Override,
+    ServiceTiming,
+    Session,
+    WeeklyRule,
+    open_hours,
+    slots,
+    unclaimed,
+)
+from models.cells import cells
 from models.errors import Code, VisitNowError
 from models.ids import reference
 from models.money import Money
@@ -97,6 +108,34 @@ def test_a_leave_is_busy_time_for_groups_too() -> None:
         busy=(Busy(at(9), at(9, 5)), Busy(at(9), at(9, 30), "svc_1", 4, 1)), min_notice_minutes=0, horizon_days=9,
     )  # fmt: skip
     assert [one.start for one in free] == [at(9, 30)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 600), st.integers(1, 200)), max_size=8),
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 700)), max_size=8),
+)
+def test_what_nobody_has_is_all_that_is_left(stretches: list[tuple[int, int]], claims: list[tuple[int, int]]) -> None:
+    """Cell by cell: claimed, or within exactly one piece, where it was asked for; nowhere else."""
+    wanted, begin = [], 0
+    for gap, length in stretches:
+        wanted.append((begin + gap, begin + gap + length))
+        begin += gap + length
+    busy = [Busy(at(0) + timedelta(minutes=5 * start), at(0) + timedelta(minutes=5 * (start + length)))
+            for start, length in claims]  # fmt: skip
+    asked = [(at(0) + timedelta(minutes=5 * start), at(0) + timedelta(minutes=5 * end)) for start, end in wanted]
+    pieces = unclaimed(asked, busy, timedelta(hours=12))
+    claimed = {cell for one in busy for cell in cells(one.start, one.end)}
+    blocked = [cell for piece in pieces for cell in cells(*piece)]
+    assert len(blocked) == len(set(blocked))
+    assert set(blocked) == {cell for stretch in asked for cell in cells(*stretch)} - claimed
+    assert all(stop - start <= timedelta(hours=12) for start, stop in pieces)
+
+
+def test_a_stretch_off_the_grid_is_blocked_whole() -> None:
+    assert unclaimed([(at(9, 2), at(9, 58))], [Busy(at(9, 30), at(9, 35))], timedelta(hours=12)) == [
+        (at(9), at(9, 30)),
+        (at(9, 35), at(10)),
+    ]
 
 
 def test_a_kept_id_stays_and_a_new_service_gets_one() -> None:

@@ -19,6 +19,7 @@ from models.payments import (
     refund_transaction,
 )
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
+from models.publishing import Leave, LeaveState, LeaveTally
 from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo.builders import (
     DAY,
@@ -59,6 +60,7 @@ class World:
     refund_id: str
     gateway_refund: str
     event: WebhookEvent
+    leave: Leave
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -117,7 +119,26 @@ async def build(stores: Repositories) -> World:
         refund_id=entry.id,
         gateway_refund=refund.gateway_refund_id or "",
         event=event,
+        leave=await _a_leave(stores, provider),
     )
+
+
+async def _a_leave(stores: Repositories, provider: Provider) -> Leave:
+    """A leave of an hour, its time blocked."""
+    leave = Leave(
+        id=new("lve"),
+        tenant_id=provider.tenant_id,
+        clinic_id=provider.clinic_id,
+        provider_id=provider.id,
+        practitioner_id=provider.practitioner_id,
+        start=DAY + minutes(2000),
+        end=DAY + minutes(2060),
+        body_hash="0" * 64,
+        created_at=DAY,
+    )
+    await stores.leaves.insert(WORLD, leave, "a cold")
+    assert await stores.claims.block(WORLD, leave.id, provider, leave.start, leave.end)
+    return leave
 
 
 def on_records(stores: Repositories, world: World) -> dict[str, Call]:
@@ -133,13 +154,18 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
 
 
 def _on_publications(stores: Repositories, world: World) -> dict[str, Call]:
-    publications, provider = stores.publications, world.provider
+    publications, leaves, provider = stores.publications, stores.leaves, world.provider
+    another = world.leave.model_copy(update={"id": new("lve")})
     return {
         "publications.find": lambda scope: publications.find(scope, provider.id),
         "publications.set_services": lambda scope: publications.set_services(scope, provider, provider.services, 1),
         "publications.set_availability": lambda scope: publications.set_availability(
             scope, provider, Availability(min_notice_minutes=0), 1
         ),
+        "leaves.insert": lambda scope: leaves.insert(scope, another, "ill"),
+        "leaves.find": lambda scope: leaves.find(scope, world.leave.id),
+        "leaves.page": lambda scope: _items(leaves.page(scope, provider, 5, None)),
+        "leaves.advance": lambda scope: leaves.advance(scope, world.leave, LeaveState.TAKEN, LeaveTally()),
     }
 
 
@@ -155,8 +181,10 @@ def _on_claims(stores: Repositories, world: World) -> dict[str, Call]:
         "claims.book": lambda scope: claims.book(scope, claimed.claim),
         "claims.book (a seat)": lambda scope: claims.book(scope, seated.claim),
         "claims.block": lambda scope: claims.block(
-            scope, new("blk"), world.provider, DAY + minutes(600), DAY + minutes(660)
+            scope, new("lve"), world.provider, DAY + minutes(600), DAY + minutes(660)
         ),
+        "claims.blocks": lambda scope: claims.blocks(scope, world.leave.id),
+        "claims.unblock": lambda scope: claims.unblock(scope, world.leave.id, world.provider),
         "claims.drop_tentative": lambda scope: claims.drop_tentative(scope, claimed.claim),
         "claims.drop_tentative (a seat)": lambda scope: claims.drop_tentative(scope, seated.claim),
         "claims.release": lambda scope: claims.release(scope, claimed.claim),
@@ -278,6 +306,7 @@ def every_method(stores: Repositories) -> set[str]:
         "appointments",
         "directory",
         "publications",
+        "leaves",
         "payments",
         "inbox",
         "audit",

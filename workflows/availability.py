@@ -1,0 +1,51 @@
+"""Leave: its free time is blocked day by day, which outlives the request that asked for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.availability import AvailabilityActivities, BlockLeave
+    from models.booking import WaitingFor
+    from models.operations import WorkflowStatus
+    from models.publishing import LeaveRef, LeaveTally
+    from workflows import attributes
+    from workflows.policies import STORE, local_first
+
+
+@workflow.defn(name="LeaveWorkflow")
+class LeaveWorkflow:
+    """Takes one leave; it may run again at any time, since what is blocked stays blocked."""
+
+    @workflow.init
+    def __init__(self, leave: LeaveRef) -> None:
+        """All state exists before any handler may run."""
+        self._leave = leave
+        self._blocked_until: datetime | None = None
+        self._tally: LeaveTally | None = None
+
+    @workflow.run
+    async def run(self, leave: LeaveRef) -> LeaveTally:
+        """Block the free time, some days at a time; then count what the leave has met."""
+        workflow.upsert_search_attributes([attributes.TENANT_ID.value_set(leave.tenant_id)])
+        while True:
+            step = BlockLeave(leave=leave, since=self._blocked_until)
+            following = await local_first(AvailabilityActivities.block_leave, step, STORE, "block free time")
+            if following is None:
+                break
+            self._blocked_until = following
+            workflow.set_current_details(f"blocked until {following:%Y-%m-%d %H:%M} UTC")
+        self._tally = await local_first(AvailabilityActivities.settle_leave, leave, STORE, "count what it has met")
+        workflow.set_current_details(
+            f"{self._tally.blocks} stretches of free time are blocked, {self._tally.appointments} bookings lie within"
+        )
+        return self._tally
+
+    @workflow.query
+    def status(self) -> WorkflowStatus:
+        """What is being done; nothing is awaited."""
+        done = [] if self._blocked_until is None else [f"blocked until {self._blocked_until:%Y-%m-%d %H:%M} UTC"]
+        waiting: WaitingFor | None = None
+        return WorkflowStatus(state="taking" if self._tally is None else "taken", waiting_for=waiting, done=tuple(done))
