@@ -6,74 +6,37 @@ The operations are read from the document, so a new route is covered by itself; 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
 import pytest
 from bson import json_util
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from adapters.mongo.repositories import Repositories
-from adapters.settings import Settings
-from api.app import ROUTERS, create_app
-from api.guards import Requires, RequiresOrTicket
-from cli.accounts import ACCOUNTS
+from cli.accounts import ACCOUNTS, account_of
 from cli.seed.arogya import ANANYA_RAO, KOREGAON_PARK, TENANT
 from models.booking import Appointment, Intake, PatientDetails
 from models.compliance import AuditAction
 from models.errors import Code
-from models.identity import Account, Permission, Principal, Role
+from models.identity import Account, Permission, Principal, Role, System
+from models.publishing import Leave
 from models.signatures import sign
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
+from tests.api.operations import OPERATIONS, PERMISSION_OF, Json, Operation, fields
 
-Json = dict[str, Any]
 CANARY: Final = "canary-patient-words"
 
 
-class Operation(NamedTuple):
-    """One method of one path."""
-
-    id: str
-    method: str
-    path: str
-    secured: bool
-    has_body: bool
-
-
-DOCUMENT: Json = create_app(Settings()).openapi()
-OPERATIONS: Final = [
-    Operation(one["operationId"], method.upper(), path, bool(one.get("security")), "requestBody" in one)
-    for path, methods in DOCUMENT["paths"].items()
-    for method, one in methods.items()
-]
 SECURED: Final = [one for one in OPERATIONS if one.secured]
 OF_APPOINTMENTS: Final = [one for one in SECURED if "{appointment_id}" in one.path]
 READS: Final = [one for one in OF_APPOINTMENTS if one.method == "GET" and one.id != "events"]
 
-
-def _permissions() -> Iterator[tuple[str, Permission]]:
-    for router in ROUTERS:
-        for route in router.routes:
-            if isinstance(route, APIRoute):
-                for inner in (dependency for one in _tree(route.dependant) for dependency in one.dependencies):
-                    if isinstance(inner.call, Requires | RequiresOrTicket):
-                        yield route.name, inner.call.permission
-
-
-def _tree(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for inner in dependant.dependencies:
-        yield from _tree(inner)
-
-
-PERMISSION_OF: Final = dict(_permissions())
 
 DOCTOR_NEXT_DOOR = Account(
     id="usr_next_door", tenant_id=TENANT.id, roles=frozenset({Role.DOCTOR}), name="A", email="a@a.example",
@@ -110,6 +73,17 @@ def _allowed(account: Account) -> frozenset[Permission]:
 
 
 EVERYBODY: Final = {**{name: ACCOUNTS[name] for name in (*ENTITLED, "admin")}, **STRANGERS}
+
+
+LEAVE: Final = Leave(
+    id="lve_of_the_doctor",
+    **ANANYA_RAO.provider.model_dump(include={"tenant_id", "clinic_id", "practitioner_id"}),
+    provider_id=ANANYA_RAO.provider.id,
+    start=datetime(2031, 2, 3, tzinfo=UTC),
+    end=datetime(2031, 2, 4, tzinfo=UTC),
+    body_hash="0" * 64,
+    created_at=datetime(2031, 1, 1, tzinfo=UTC),
+)
 
 
 class Scene(NamedTuple):
@@ -151,15 +125,26 @@ class Scene(NamedTuple):
         self, operation: Operation, account: Account | None, appointment: Appointment, appointment_id: str | None = None
     ) -> httpx.Response:
         """One request, valid but for who sends it."""
-        path = operation.path.format(
-            appointment_id=appointment_id or appointment.id,
-            workflow_id=f"booking:{appointment.id}",
-            provider_id=appointment.provider_id,
-            slug="arogya-indiranagar",
-            leave_id="lve_none",
-        )
-        async with self.api.client(account, **{"Idempotency-Key": secrets.token_urlsafe(12)}) as client:
-            return await client.request(operation.method, path, json=self.body(operation, appointment))
+        ids = self.ids(appointment) | ({} if appointment_id is None else {"appointment_id": appointment_id})
+        return await self.request(operation, account, ids, self.body(operation, appointment))
+
+    async def request(
+        self, operation: Operation, account: Account | None, ids: Mapping[str, str], body: object, **query: str
+    ) -> httpx.Response:
+        """One request with these ids in its path."""
+        headers = {"Idempotency-Key": secrets.token_urlsafe(12), "If-Match": '"1"'}
+        async with self.api.client(account, **headers) as client:
+            return await client.request(operation.method, operation.path_with(ids), json=body, params=query)
+
+    def ids(self, appointment: Appointment) -> dict[str, str]:
+        """What of the tenant's own the parameters of paths may name: things that exist."""
+        return {
+            "appointment_id": appointment.id,
+            "workflow_id": f"booking:{appointment.id}",
+            "provider_id": appointment.provider_id,
+            "slug": "arogya-indiranagar",
+            "leave_id": LEAVE.id,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +152,7 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     """An appointment that waits for its payment and one that is paid, with words that nobody else may read."""
     patient = ACCOUNTS["patient"].id
     start = datetime(2031, 1, 7, 4, 30, tzinfo=UTC)
+    await stores.leaves.insert(System("a test"), LEAVE, CANARY)
     details = PatientDetails(name=CANARY, date_of_birth=datetime(2001, 1, 1, tzinfo=UTC).date(), relation="son")
     intake = Intake(patient=details, reason=CANARY)
     held = await hold(stores, a_booking(ANANYA_RAO, patient, start), "order_held", intake)
@@ -213,9 +199,7 @@ async def test_the_anonymous_get_nothing_that_is_not_public(
 async def test_a_made_up_token_gets_nothing(scene: Scene, database: Database[Json], operation: Operation) -> None:
     with _nothing_changes(database):
         async with scene.api.client(None, Authorization="Bearer made.up.token") as client:
-            path = operation.path.format(
-                appointment_id=scene.held.id, workflow_id="x", provider_id="x", slug="x", leave_id="x"
-            )
+            path = operation.path_with(scene.ids(scene.held))
             answer = await client.request(operation.method, path, json=scene.body(operation, scene.held))
     assert (answer.status_code, answer.json()["code"]) == (401, Code.TOKEN_INVALID)
 
@@ -308,6 +292,113 @@ async def test_the_platform_s_admin_reads_no_patient_s_record(scene: Scene) -> N
     async with scene.api.client("admin") as client:
         assert (await client.get("/v1/appointments")).status_code == 403
         assert (await client.get(f"/v1/appointments/{scene.held.id}")).status_code == 403
+
+
+# What is not an appointment: whatever else a path, a query or a body may name
+
+OF_OTHERS: Final = [one for one in SECURED if one.path_parameters and one not in OF_APPOINTMENTS]
+OTHER_DOCTOR: Final = account_of(Role.DOCTOR, "sanjeevani")
+OTHERS: Final[dict[str, Account]] = {**STRANGERS, "doctor of another tenant": OTHER_DOCTOR}
+LISTS: Final = [one for one in SECURED if one.method == "GET" and not one.path_parameters]
+
+
+def _may(operation: Operation, who: Mapping[str, Account]) -> dict[str, Account]:
+    permission = PERMISSION_OF.get(operation.id, Permission.CODEC_USE)
+    return {name: one for name, one in who.items() if permission in _allowed(one)}
+
+
+@pytest.mark.parametrize("operation", OF_OTHERS, ids=[one.id for one in OF_OTHERS])
+async def test_nothing_else_of_somebody_else_is_found(
+    scene: Scene, database: Database[Json], operation: Operation
+) -> None:
+    with _nothing_changes(database):
+        for name, account in _may(operation, OTHERS).items():
+            answer = await scene.send(operation, account, scene.held)
+            assert (answer.status_code, answer.json()["code"]) == (404, Code.NOT_FOUND), name
+            assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("operation", LISTS, ids=[one.id for one in LISTS])
+async def test_no_list_of_others_holds_anything_of_the_tenant_s(
+    scene: Scene, database: Database[Json], operation: Operation
+) -> None:
+    """Whatever the query names: each parameter that takes an id is sent those of the tenant's things."""
+    ids = {**scene.ids(scene.held), "patient_id": ACCOUNTS["patient"].id, "clinic_id": scene.held.clinic_id}
+    queries: list[dict[str, str]] = [{}]
+    for name in operation.query:
+        if name.endswith("_id"):
+            assert name in ids, f"{operation.path}: tell here which thing of the tenant's the query's {name} may name"
+            queries.append({name: ids[name]})
+    with _nothing_changes(database):
+        for name, account in _may(operation, OTHERS).items():
+            for query in queries:
+                answer = await scene.request(operation, account, {}, None, **query)
+                assert answer.status_code == 200, (name, query, answer.text)
+                found = [one for one in _secrets(scene, account) if one in answer.text]
+                assert found == [], (name, query)
+
+
+def _secrets(scene: Scene, reader: Account) -> list[str]:
+    """What nobody else may ever see of the tenant's people and appointments."""
+    people = [ACCOUNTS[name] for name in ENTITLED if ACCOUNTS[name].tenant_id != reader.tenant_id or name == "patient"]
+    known = [value for one in people for value in (one.id, one.name, one.email, one.phone) if value is not None]
+    orders = [one for one in (scene.held.order_id, scene.confirmed.order_id) if one is not None]
+    return [*known, *orders, scene.held.id, scene.confirmed.id, CANARY]
+
+
+class InBody(NamedTuple):
+    """A request by somebody of another tenant to their own thing, whose body names a thing of this tenant's."""
+
+    account: Account
+    ids: dict[str, str]
+    body: Json | list[Json]
+
+
+_OTHER_PROVIDER: Final = {"provider_id": OTHER_DOCTOR.provider_id or ""}
+_SERVICE: Final = ANANYA_RAO.provider.services[0]
+_HOURS: Final = {"start": "09:00", "end": "10:00", "service_ids": [_SERVICE.id]}
+NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
+    "place provider_id": "anybody may book anywhere",
+    "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
+    "report_payment razorpay_order_id": "the gateway's, and signed",
+    "report_payment razorpay_payment_id": "the gateway's, and signed",
+    "publish_services [].id": InBody(
+        OTHER_DOCTOR, _OTHER_PROVIDER, [{**_SERVICE.model_dump(mode="json"), "id": _SERVICE.id}]
+    ),
+    "publish_availability weekly.[].service_ids.[]": InBody(
+        OTHER_DOCTOR, _OTHER_PROVIDER, {"weekly": [{"weekday": 0, **_HOURS}]}
+    ),
+    "publish_availability overrides.[].sessions.[].service_ids.[]": InBody(
+        OTHER_DOCTOR, _OTHER_PROVIDER, {"overrides": [{"date": "2031-01-06", "sessions": [_HOURS]}]}
+    ),
+}
+"""Every field of a body that names a thing: a request with somebody else's, or why there is nobody else's."""
+
+IDS_IN_BODIES: Final = sorted(
+    {
+        (one.id, field.path)
+        for one in SECURED
+        if one.body is not None and not one.path.startswith("/codec/")
+        for field in fields(one.body)
+        if field.is_id
+    }
+)
+
+
+@pytest.mark.parametrize(("operation_id", "path"), IDS_IN_BODIES, ids=[" ".join(one) for one in IDS_IN_BODIES])
+async def test_a_body_that_names_somebody_else_s_thing_changes_nothing(
+    scene: Scene, database: Database[Json], operation_id: str, path: str
+) -> None:
+    name = f"{operation_id} {path}"
+    assert name in NAMED_IN_BODIES, f"tell in NAMED_IN_BODIES what {name} names, or why it can be nobody else's"
+    case = NAMED_IN_BODIES[name]
+    if isinstance(case, str):
+        return
+    [operation] = [one for one in OPERATIONS if one.id == operation_id]
+    with _nothing_changes(database):
+        answer = await scene.request(operation, case.account, {**scene.ids(scene.held), **case.ids}, case.body)
+        assert answer.status_code in {404, 422}, answer.text
+        assert CANARY not in answer.text
 
 
 def test_every_secured_operation_was_sent() -> None:
