@@ -23,6 +23,7 @@ def mongo_addresses(settings: Settings) -> MongoAddresses:
         vault_url=vault.get_secret_value() if vault is not None else url,
         vault_database=settings.vault_database,
         kms_url=settings.kms_url,
+        index_key=settings.index_key,
     )
 
 

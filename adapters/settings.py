@@ -246,6 +246,11 @@ class Settings(BaseSettings):
         return base64.b64decode(self.id_hmac_key.get_secret_value())
 
     @property
+    def index_key(self) -> bytes:
+        """The key of look-ups by phone or e-mail, and of what is kept of codes."""
+        return base64.b64decode(self.blind_index_key.get_secret_value())
+
+    @property
     def token_keys(self) -> tuple[NamedKey, ...]:
         """The Ed25519 seeds, newest first."""
         return parse_keys(self.signing_keys.get_secret_value(), "signing key")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +14,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from adapters.settings import NamedKey
 from models.base import Id, Model
@@ -99,35 +100,64 @@ def _public_x(key: NamedKey) -> str:
     return _base64url(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
+class _Signer:
+    """Signs with the newest key."""
+
+    def __init__(self, keys: Sequence[NamedKey], token_type: str) -> None:
+        """The seeds, newest first; at least one."""
+        newest = keys[0]
+        public = _public_jwk(newest)
+        self._key = OKPKey.import_key({**public.as_dict(private=False), "d": _base64url(newest.key)})
+        self._header = {"alg": ALGORITHM, "kid": newest.id, "typ": token_type}
+        self._registry = _Registry(algorithms=[ALGORITHM])
+
+    def sign(self, claims: Mapping[str, str | int | list[str]]) -> str:
+        """The token that says so."""
+        return jwt.encode(self._header, dict(claims), self._key, registry=self._registry)
+
+
+class _Reader:
+    """Reads what any of the keys has signed as that type of token."""
+
+    def __init__(self, keys: Sequence[NamedKey], token_type: str) -> None:
+        """The seeds whose tokens are accepted; only their public halves are kept."""
+        self._keys = KeySet([_public_jwk(key) for key in keys])
+        self._type = token_type
+        self._registry = _Registry(algorithms=[ALGORITHM])
+
+    def read(self, token: str) -> Mapping[str, object]:
+        """What it says. Raises ValueError for whatever is not such a token, whichever way."""
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise ValueError("too long")
+        try:
+            decoded = jwt.decode(token, self._keys, registry=self._registry)
+        except JoseError as error:
+            raise ValueError("not one of ours") from error
+        if decoded.header.get("typ") != self._type or "kid" not in decoded.header:
+            raise ValueError("of another type")
+        return decoded.claims
+
+
 class TokenVerifier:
     """Tells who a token speaks for."""
 
     def __init__(self, keys: Sequence[NamedKey]) -> None:
         """The seeds whose tokens are accepted; only their public halves are kept."""
-        self._keys = KeySet([_public_jwk(key) for key in keys])
         self.published = tuple(PublicKey(key.id, _public_x(key)) for key in keys)
-        self._registry = _Registry(algorithms=[ALGORITHM])
+        self._reader = _Reader(keys, TOKEN_TYPE)
 
     def verify(self, token: str, now: datetime) -> Principal:
         """Who the token speaks for. Raises `token_invalid` or `token_expired`, the latter only for genuine ones."""
-        claims = self._claims(token)
+        try:
+            claims = _Claims.model_validate(self._reader.read(token))
+        except ValueError as error:
+            # Any reason is the same answer: whoever forges tokens learns nothing from it.
+            raise VisitNowError(Code.TOKEN_INVALID) from error
         if not claims.is_for_us or claims.iat > (now + LEEWAY).timestamp():
             raise VisitNowError(Code.TOKEN_INVALID)
         if claims.exp <= (now - LEEWAY).timestamp():
             raise VisitNowError(Code.TOKEN_EXPIRED)
         return claims.principal
-
-    def _claims(self, token: str) -> _Claims:
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise VisitNowError(Code.TOKEN_INVALID)
-        try:
-            decoded = jwt.decode(token, self._keys, registry=self._registry)
-            if decoded.header.get("typ") != TOKEN_TYPE or "kid" not in decoded.header:
-                raise VisitNowError(Code.TOKEN_INVALID)
-            return _Claims.model_validate(decoded.claims)
-        except (JoseError, ValidationError, ValueError) as error:
-            # Any reason is the same answer: whoever forges tokens learns nothing from it.
-            raise VisitNowError(Code.TOKEN_INVALID) from error
 
 
 class TokenMinter:
@@ -135,11 +165,7 @@ class TokenMinter:
 
     def __init__(self, keys: Sequence[NamedKey]) -> None:
         """The seeds, newest first; at least one."""
-        newest = keys[0]
-        public = _public_jwk(newest)
-        self._key = OKPKey.import_key({**public.as_dict(private=False), "d": _base64url(newest.key)})
-        self._header = {"alg": ALGORITHM, "kid": newest.id, "typ": TOKEN_TYPE}
-        self._registry = _Registry(algorithms=[ALGORITHM])
+        self._signer = _Signer(keys, TOKEN_TYPE)
 
     def mint(self, principal: Principal, lifetime: timedelta, now: datetime) -> str:
         """A token that speaks for `principal` until `now + lifetime`."""
@@ -157,4 +183,56 @@ class TokenMinter:
             claims["provider_id"] = principal.provider_id
         if principal.clinic_ids:
             claims["clinic_ids"] = sorted(principal.clinic_ids)
-        return jwt.encode(self._header, claims, self._key, registry=self._registry)
+        return self._signer.sign(claims)
+
+
+class Purpose(StrEnum):
+    """What a token of one purpose is good for; each has an audience and a type of its own."""
+
+    STEP_UP = "step-up"
+    INVITE = "invite"
+    PASSWORD_RESET = "password-reset"  # noqa: S105  a purpose, not a secret
+
+
+class Grant(Model, extra="ignore"):
+    """What a token of one purpose says: whom or what it is about, and under which circumstances it still counts."""
+
+    sub: Id
+    ver: str = ""
+    """What must not have changed since: a session's id, a password's version."""
+    iss: str
+    aud: str
+    iat: int = Field(strict=True)
+    exp: int = Field(strict=True)
+
+
+class PurposeTokens:
+    """Tokens that are good for one thing only, like a link in an e-mail; none of them opens the API."""
+
+    def __init__(self, keys: Sequence[NamedKey]) -> None:
+        """The seeds, newest first; at least one."""
+        self._signers = {purpose: _Signer(keys, f"{purpose}+jwt") for purpose in Purpose}
+        self._readers = {purpose: _Reader(keys, f"{purpose}+jwt") for purpose in Purpose}
+
+    def mint(self, purpose: Purpose, subject: str, ver: str, expires_at: datetime, now: datetime) -> str:
+        """A token about `subject` until `expires_at`."""
+        return self._signers[purpose].sign(
+            {
+                "sub": subject,
+                "ver": ver,
+                "iss": ISSUER,
+                "aud": f"visitnow-{purpose}",
+                "iat": int(now.timestamp()),
+                "exp": int(expires_at.timestamp()),
+            }
+        )
+
+    def read(self, purpose: Purpose, token: str, now: datetime) -> Grant | None:
+        """What it says; None for whatever is not an unexpired token of ours for that purpose."""
+        try:
+            grant = Grant.model_validate(self._readers[purpose].read(token))
+        except ValueError:
+            return None
+        genuine = grant.iss == ISSUER and grant.aud == f"visitnow-{purpose}"
+        timely = grant.iat <= (now + LEEWAY).timestamp() and grant.exp > now.timestamp()
+        return grant if genuine and timely else None

@@ -14,11 +14,12 @@ from adapters.settings import Settings
 from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
-from api.routers import availability, booking, codec, operations, payments, providers, tenancy
+from api.routers import availability, booking, codec, identity, operations, payments, providers, tenancy
 from api.sites import Sites
 from api.wiring import wired
 
 ROUTERS = (
+    identity.router,
     providers.router,
     availability.router,
     booking.router,

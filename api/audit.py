@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from fastapi import Request
 
 from models.booking import Appointment, actor_of
 from models.compliance import AuditAction, AuditEntry
-from models.identity import Permission, Principal
+from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
+
+ANYBODY: Final = "anybody"
 
 
 def origin_of(request: Request) -> str | None:
@@ -48,6 +51,25 @@ class AuditLog:
         """Note that somebody changed what is published of a provider. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, AuditAction.PUBLISHED, tenant_id, provider_id, None)])
 
+    async def note(self, request: Request, who: Principal, action: AuditAction, target: str) -> None:
+        """Note what somebody did who is known. Raises `UnavailableError`."""
+        await self._trail.append([self._entry(request, who, action, who.tenant_id, target, None)])
+
+    async def unknown(self, request: Request, action: AuditAction, target: str, tenant_id: str = PLATFORM) -> None:
+        """Note what somebody tried who has not proved who they are. Raises `UnavailableError`."""
+        entry = AuditEntry(
+            id=random_id("aud"),
+            tenant_id=tenant_id,
+            at=datetime.now(UTC),
+            actor=ANYBODY,
+            actor_kind=ANYBODY,
+            action=action,
+            target=target,
+            why=_why(request),
+            origin=origin_of(request),
+        )
+        await self._trail.append([entry])
+
     def _entry(
         self, request: Request, who: Principal, action: AuditAction, tenant_id: str, target: str, subject_id: str | None
     ) -> AuditEntry:
@@ -60,6 +82,10 @@ class AuditLog:
             action=action,
             target=target,
             subject_id=subject_id,
-            why=f"{request.method} {request.scope['route'].path}",
+            why=_why(request),
             origin=origin_of(request),
         )
+
+
+def _why(request: Request) -> str:
+    return f"{request.method} {request.scope['route'].path}"

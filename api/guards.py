@@ -43,7 +43,7 @@ class Requires:
 
     async def __call__(self, request: Request, services: Wired, credentials: Credentials) -> Principal:
         """The caller."""
-        return await self.admit(request, services, authenticated(services, credentials))
+        return await self.admit(request, services, await authenticated(services, credentials))
 
     async def admit(self, request: Request, services: Wired, principal: Principal) -> Principal:
         """The caller, now that it is known who that is."""
@@ -55,11 +55,16 @@ class Requires:
         return principal
 
 
-def authenticated(services: Wired, credentials: HTTPAuthorizationCredentials | None) -> Principal:
-    """Who a request's token speaks for. Raises `token_missing`, `token_invalid` or `token_expired`."""
+async def authenticated(services: Wired, credentials: HTTPAuthorizationCredentials | None) -> Principal:
+    """Who a request's token speaks for, whose session still goes on.
+
+    Raises `token_missing`, `token_invalid` or `token_expired`.
+    """
     if credentials is None:
         raise VisitNowError(Code.TOKEN_MISSING)
-    return services.verifier.verify(credentials.credentials, datetime.now(UTC))
+    principal = services.verifier.verify(credentials.credentials, datetime.now(UTC))
+    await services.sessions.check(principal)
+    return principal
 
 
 async def public(request: Request) -> None:
@@ -124,6 +129,7 @@ MayRefund = Annotated[Principal, Depends(Requires(Permission.REFUND_CREATE))]
 MayManageSettings = Annotated[Principal, Depends(Requires(Permission.SETTINGS_MANAGE))]
 MayReadHours = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_READ))]
 MayPublish = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_PUBLISH))]
+OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
 
 
@@ -151,8 +157,9 @@ class RequiresOrTicket:
             opened = await services.tickets.redeem(ticket)
             if opened is None or opened.appointment_id != request.path_params.get("appointment_id"):
                 raise VisitNowError(Code.TICKET_INVALID)
+            await services.sessions.check(opened.principal)
             return await self._requires.admit(request, services, opened.principal)
-        return await self._requires.admit(request, services, authenticated(services, credentials))
+        return await self._requires.admit(request, services, await authenticated(services, credentials))
 
 
 MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_READ))]
@@ -171,7 +178,7 @@ class MayUseCodec:
         """Raise `token_missing`, `token_invalid`, `token_expired` or `forbidden`."""
         if credentials is None and services.settings.is_development and _is_local_ui(request, services):
             return
-        principal = authenticated(services, credentials)
+        principal = await authenticated(services, credentials)
         if self.permission not in principal.permissions:
             await services.audit.refusal(request, principal, self.permission)
             raise VisitNowError(Code.FORBIDDEN)

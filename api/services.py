@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import structlog
 from fastapi import Depends, Request
 
+from adapters.mongo.identity import MongoUsers
 from adapters.redis.feed import FeedListener
 from adapters.redis.limits import RateLimiter
 from adapters.redis.tickets import Tickets
@@ -23,6 +24,8 @@ from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
 from api.publishing import Publisher
+from api.sessions import Sessions
+from api.sign_in import SignIn
 from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
@@ -75,6 +78,9 @@ class Services:
     tenancy: Tenancy
     inbox: WebhookInbox
     audit: AuditLog
+    users: MongoUsers
+    sessions: Sessions
+    sign_in: SignIn
     hosts: ClinicHosts
     presenter: Presenter
     publisher: Publisher

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from temporalio.client import Client
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.repositories import Repositories
+from adapters.passwords import Passwords
 from adapters.redis.client import RedisClient, unavailable
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.limits import RateLimiter
+from adapters.redis.sessions import SessionCache
 from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
 from adapters.temporal.codec import EncryptionCodec
-from adapters.tokens import TokenVerifier
+from adapters.tokens import TokenMinter, TokenVerifier
 from api.audit import AuditLog
 from api.clinics import ClinicHosts
 from api.free_times import FreeTimes
@@ -26,6 +28,8 @@ from api.metrics import Metrics
 from api.presenter import Presenter
 from api.publishing import Publisher
 from api.services import Background, Services
+from api.sessions import Sessions
+from api.sign_in import Doors, SignIn
 from api.streams import Streams
 from workflows.gateway import Stores, WorkflowGateway
 
@@ -87,8 +91,11 @@ async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]
         )
         await stack.enter_async_context(_running(listener))
         client = await connect_temporal(settings)
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        await passwords.prepare()
         connected = _Connected(settings, stores, client, redis, listener)
-        services = _services(connected, metrics, background)
+        services = _services(connected, metrics, background, passwords)
         word.free_times, word.gateway = services.free_times, services.gateway
         yield services
 
@@ -103,11 +110,38 @@ class _Connected(NamedTuple):
     listener: FeedListener
 
 
-def _services(connected: _Connected, metrics: Metrics, background: Background) -> Services:
+class _People(NamedTuple):
+    """What knows who somebody is."""
+
+    audit: AuditLog
+    sessions: Sessions
+    sign_in: SignIn
+
+    @classmethod
+    def of(cls, connected: _Connected, passwords: Passwords) -> Self:
+        """Over the connected stores."""
+        settings, stores, _, redis, _ = connected
+        audit = AuditLog(stores.audit)
+        sessions = Sessions(
+            stores.sessions,
+            stores.users,
+            SessionCache(redis, settings.database),
+            TokenMinter(settings.token_keys),
+            audit,
+            key=settings.id_secret,
+            development=settings.is_development,
+        )
+        doors = Doors(RateLimiter(redis, settings.database))
+        sign_in = SignIn(stores.users, stores.tries, passwords, sessions, audit, doors, key=settings.index_key)
+        return cls(audit, sessions, sign_in)
+
+
+def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
     settings, stores, client, redis, listener = connected
     ports = Stores(stores.directory, stores.claims, stores.appointments, stores.payments, stores.inbox)
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     presenter = Presenter(stores.directory, settings)
+    people = _People.of(connected, passwords)
 
     async def mongodb_answers() -> bool:
         await stores.ping()
@@ -128,8 +162,11 @@ def _services(connected: _Connected, metrics: Metrics, background: Background) -
         payments=stores.payments,
         tenancy=stores.tenancy,
         inbox=stores.inbox,
-        audit=AuditLog(stores.audit),
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
+        audit=people.audit,
+        users=stores.users,
+        sessions=people.sessions,
+        sign_in=people.sign_in,
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         free_times=FreeTimes(

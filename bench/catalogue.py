@@ -28,6 +28,7 @@ from models.cells import cells
 from models.identity import PLATFORM, Principal, Role
 from models.policy import TenantPolicy
 from models.providers import Clinic, Location, TenantRecord
+from models.sessions import DEVELOPMENT_SESSION
 
 VISIT_MINUTES: Final = 15
 ROUND_THE_CLOCK_DOCTORS: Final = 8
@@ -124,7 +125,10 @@ def tokens(settings: Settings, number: int) -> list[str]:
 
 def _patient(number: int) -> Principal:
     return Principal(
-        subject=f"usr_bench_{number}", tenant_id=PLATFORM, roles=frozenset({Role.PATIENT}), session_id="bench"
+        subject=f"usr_bench_{number}",
+        tenant_id=PLATFORM,
+        roles=frozenset({Role.PATIENT}),
+        session_id=DEVELOPMENT_SESSION,
     )
 
 

@@ -11,12 +11,12 @@ from adapters.tokens import TokenMinter
 from cli.output import CommandError
 from cli.seed import arogya, sanjeevani
 from cli.seed.catalogue import Profile
-from models.identity import PLATFORM, Account, Principal, Role
+from models.identity import PLATFORM, Account, Role
 from models.providers import TenantRecord
+from models.sessions import DEVELOPMENT_SESSION
 
 LIFETIME: Final = timedelta(hours=12)
 PASSWORD: Final = "visitnow-development"  # noqa: S105  published on purpose: it opens a stack on one's own machine
-SESSION: Final = "development"
 
 
 def patient(number: int, name: str | None = None) -> Account:
@@ -113,12 +113,4 @@ def mint(settings: Settings, account: Account) -> str:
     """An access token good for 12 hours. Raises `CommandError` outside the development profile."""
     if not settings.is_development:
         raise CommandError("tokens are made here in the development profile only")
-    principal = Principal(
-        subject=account.id,
-        tenant_id=account.tenant_id,
-        roles=account.roles,
-        session_id=SESSION,
-        provider_id=account.provider_id,
-        clinic_ids=account.clinic_ids,
-    )
-    return TokenMinter(settings.token_keys).mint(principal, LIFETIME, datetime.now(UTC))
+    return TokenMinter(settings.token_keys).mint(account.principal(DEVELOPMENT_SESSION), LIFETIME, datetime.now(UTC))

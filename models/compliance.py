@@ -15,6 +15,15 @@ class AuditAction(StrEnum):
     REFUSED = "permission.refused"
     ADMIN_ACT = "admin.act"
     PUBLISHED = "provider.published"
+    SIGNED_IN = "session.begun"
+    SIGN_IN_REFUSED = "session.refused"
+    SESSION_ENDED = "session.ended"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105  an action, not a secret
+    TOTP_CHANGED = "totp.changed"
+    STEPPED_UP = "session.stepped_up"
+    STAFF_INVITED = "staff.invited"
+    STAFF_JOINED = "staff.joined"
+    STAFF_REMOVED = "staff.removed"
 
 
 class AuditEntry(Model):

@@ -19,6 +19,9 @@ class Code(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105  a code, not a secret
     TOKEN_EXPIRED = "token_expired"  # noqa: S105  a code, not a secret
     TICKET_INVALID = "ticket_invalid"
+    CREDENTIALS_INVALID = "credentials_invalid"
+    TOTP_REQUIRED = "totp_required"
+    REFRESH_REUSED = "refresh_reused"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -26,6 +29,7 @@ class Code(StrEnum):
     STATE_CONFLICT = "state_conflict"
     STALE = "stale"
     IF_MATCH_REQUIRED = "if_match_required"
+    ACCOUNT_EXISTS = "account_exists"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID = "invalid"
@@ -71,6 +75,15 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.TOKEN_INVALID: ErrorKind(401, Retry.USELESS, "The access token is not valid", "Sign in again."),
     Code.TOKEN_EXPIRED: ErrorKind(401, Retry.USELESS, "The access token has expired", "Refresh it or sign in again."),
     Code.TICKET_INVALID: ErrorKind(401, Retry.USELESS, "The ticket is spent or unknown", "Ask for a new ticket."),
+    Code.CREDENTIALS_INVALID: ErrorKind(
+        401, Retry.USELESS, "These credentials are not valid", "Check what you typed, or reset your password."
+    ),
+    Code.TOTP_REQUIRED: ErrorKind(
+        401, Retry.USELESS, "A code of your authenticator is required", "Type the code, or a recovery code."
+    ),
+    Code.REFRESH_REUSED: ErrorKind(
+        401, Retry.USELESS, "The session has ended: its refresh token was used twice", "Sign in again."
+    ),
     Code.FORBIDDEN: ErrorKind(403, Retry.USELESS, "Your role does not allow this", "Ask your clinic's administrator."),
     Code.NOT_FOUND: ErrorKind(404, Retry.USELESS, "There is no such thing here", "Check the link."),
     Code.METHOD_NOT_ALLOWED: ErrorKind(
@@ -85,6 +98,9 @@ ERRORS: dict[Code, ErrorKind] = {
     ),
     Code.IF_MATCH_REQUIRED: ErrorKind(
         428, Retry.USELESS, "An If-Match header is required", "Send the ETag of what you have loaded."
+    ),
+    Code.ACCOUNT_EXISTS: ErrorKind(
+        409, Retry.USELESS, "There is an account with this address already", "Sign in, or use another address."
     ),
     Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from models.base import Id, Model, UtcDatetime
+from models.base import Id, Model, UtcDatetime, ZoneName
 
 PLATFORM = "platform"
 """The tenant of patients and of the operators who run the installation."""
@@ -34,25 +34,37 @@ class Permission(StrEnum):
     AVAILABILITY_PUBLISH = "availability:publish"
     OPERATIONS_READ = "operations:read"
     CODEC_USE = "codec:use"
+    ACCOUNT_OWN = "account:own"
 
 
 _OWN = {
     Permission.APPOINTMENT_READ,
     Permission.APPOINTMENT_CANCEL,
     Permission.REFUND_READ,
+    Permission.ACCOUNT_OWN,
 }
 
-_PRACTICE = {Permission.AVAILABILITY_READ, Permission.AVAILABILITY_PUBLISH}
+_EMPLOYED = {
+    *_OWN,
+    Permission.AVAILABILITY_READ,
+    Permission.AVAILABILITY_PUBLISH,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset({*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY}),
-    Role.DOCTOR: frozenset({*_OWN, *_PRACTICE}),
-    Role.STAFF: frozenset({*_OWN, *_PRACTICE, Permission.REFUND_CREATE}),
-    Role.ADMIN: frozenset({*_OWN, *_PRACTICE, Permission.REFUND_CREATE, Permission.SETTINGS_MANAGE}),
+    Role.DOCTOR: frozenset(_EMPLOYED),
+    Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE}),
+    Role.ADMIN: frozenset(
+        {
+            *_EMPLOYED,
+            Permission.REFUND_CREATE,
+            Permission.SETTINGS_MANAGE,
+        }
+    ),
 }
 """Role → permissions, within the caller's own tenant."""
 
-PLATFORM_ADMIN_PERMISSIONS = frozenset({Permission.OPERATIONS_READ, Permission.CODEC_USE})
+PLATFORM_ADMIN_PERMISSIONS = frozenset({Permission.OPERATIONS_READ, Permission.CODEC_USE, Permission.ACCOUNT_OWN})
 """What an admin of the platform may do; they read no patient's record by virtue of that."""
 
 
@@ -80,7 +92,10 @@ class Principal(Model):
 
 
 class Account(Model):
-    """Somebody who can sign in; name, phone and e-mail are None where they were never given or have been erased."""
+    """Somebody who can sign in; name, phone and e-mail are None where they were never given or have been erased.
+
+    Patients are known by their phone, everybody else by their e-mail; each belongs to one account on the platform.
+    """
 
     id: Id
     tenant_id: Id
@@ -90,6 +105,26 @@ class Account(Model):
     name: str | None = None
     phone: str | None = None
     email: str | None = None
+    locale: str = "en"
+    timezone: ZoneName = "Asia/Kolkata"
+    removed_at: UtcDatetime | None = None
+    """Since when nobody signs in with it any more."""
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether this is a patient's platform-wide account."""
+        return Role.PATIENT in self.roles
+
+    def principal(self, session_id: str) -> Principal:
+        """Whoever speaks for this account in a session."""
+        return Principal(
+            subject=self.id,
+            tenant_id=self.tenant_id,
+            roles=self.roles,
+            session_id=session_id,
+            provider_id=self.provider_id,
+            clinic_ids=self.clinic_ids,
+        )
 
 
 class Invitation(Model):

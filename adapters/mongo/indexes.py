@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from adapters.mongo import availability, booking, compliance, identity, leases, leaves, payments, providers, tenancy
+from adapters.mongo import (
+    availability,
+    booking,
+    challenges,
+    compliance,
+    identity,
+    leases,
+    leaves,
+    payments,
+    providers,
+    sessions,
+    tenancy,
+    tries,
+)
 from adapters.mongo.client import Database, answering
 from adapters.mongo.schema import Declared
 
 DECLARED: Final[Sequence[Declared]] = (
     availability.DECLARED,
     booking.DECLARED,
+    challenges.DECLARED,
     compliance.DECLARED,
     identity.DECLARED,
     leases.DECLARED,
     leaves.DECLARED,
     *payments.DECLARED,
     *providers.DECLARED,
+    sessions.DECLARED,
     *tenancy.DECLARED,
+    tries.DECLARED,
 )
 """Every collection, as its repository declares it."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from adapters.mongo.availability import MongoClaims, TimeChanged
 from adapters.mongo.booking import MongoAppointments
+from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
 from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.encryption import Vault
@@ -16,14 +17,17 @@ from adapters.mongo.leaves import MongoLeaves
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
+from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
+from adapters.mongo.tries import MongoTries
 
 
 @dataclass(frozen=True)
 class MongoAddresses:
     """Where the data, the audit and the key vault are, each with an account of its own.
 
-    `kms_url` names the key-encryption key, as `adapters.mongo.encryption.key_encryption_key` reads it.
+    `kms_url` names the key-encryption key, as `adapters.mongo.encryption.key_encryption_key` reads it; `index_key` is
+    what addresses are looked up under.
     """
 
     url: str
@@ -32,6 +36,7 @@ class MongoAddresses:
     vault_url: str
     vault_database: str
     kms_url: str
+    index_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Repositories:
     inbox: MongoWebhookInbox
     audit: MongoAuditTrail
     users: MongoUsers
+    sessions: MongoSessions
+    challenges: MongoChallenges
+    tries: MongoTries
     leases: MongoLeases
     tenancy: MongoTenancy
     vault: Vault
@@ -82,7 +90,10 @@ class Repositories:
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
             audit=MongoAuditTrail(auditor[addresses.database]),
-            users=MongoUsers(database, vault),
+            users=MongoUsers(database, vault, addresses.index_key),
+            sessions=MongoSessions(database),
+            challenges=MongoChallenges(database, vault),
+            tries=MongoTries(database),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from adapters.connections import mongo_addresses
 from adapters.mongo.repositories import Repositories
+from adapters.passwords import Argon2
 from adapters.settings import Settings
+from cli.accounts import PASSWORD
 from cli.seed.catalogue import Catalogue
 from models.identity import System
 
@@ -16,10 +18,17 @@ async def write(settings: Settings, catalogue: Catalogue) -> None:
     stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody_listens, appname="visitnow-seed")
     try:
         await _write_catalogue(stores, catalogue)
-        for account in catalogue.accounts:
-            await stores.users.put(SEEDING, account)
+        await _write_accounts(stores, catalogue)
     finally:
         await stores.close()
+
+
+async def _write_accounts(stores: Repositories, catalogue: Catalogue) -> None:
+    hashed = Argon2().hash(PASSWORD)  # one for all: the password is published anyway
+    for account in catalogue.accounts:
+        await stores.users.put(SEEDING, account)
+        if not account.is_patient:
+            await stores.users.set_password(SEEDING, account.id, hashed)
 
 
 async def _nobody_listens(practitioner_id: str) -> None:

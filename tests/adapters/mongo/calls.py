@@ -9,7 +9,7 @@ from inspect import getmembers, iscoroutinefunction
 from adapters.mongo.repositories import Repositories
 from models.availability import Availability
 from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
-from models.identity import Account, Public, Role, Scope, Subject, System
+from models.identity import Public, Scope, Subject, System
 from models.payments import (
     LedgerTransaction,
     RefundRecord,
@@ -21,6 +21,7 @@ from models.payments import (
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
 from models.tenancy import Domain, TenantSettings
+from tests.adapters.mongo import people
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -38,6 +39,7 @@ from tests.adapters.mongo.builders import (
     new,
     soon,
 )
+from tests.adapters.mongo.people import People
 
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
@@ -50,7 +52,7 @@ class World:
 
     clinic: Clinic
     provider: Provider
-    account: Account
+    people: People
     claimed: PlaceBooking
     seated: PlaceBooking
     appointment: PlaceBooking
@@ -102,14 +104,12 @@ async def build(stores: Repositories) -> World:
         gateway_refund_id=new("rfnd"),
     )
     await stores.payments.open_refund(WORLD, refund, "a note", DAY)
-    account = Account(id=new("usr"), tenant_id=clinic.tenant_id, roles=frozenset({Role.STAFF}), name="Asha")
-    await stores.users.put(WORLD, account)
     event = WebhookEvent(id=new("evt"), type="refund.processed", raw_sha256="00", created_at=DAY)
     await stores.inbox.store(event)
     return World(
         clinic=clinic,
         provider=provider,
-        account=account,
+        people=await people.build(stores, clinic.tenant_id),
         claimed=claimed,
         seated=seated,
         appointment=appointment,
@@ -150,6 +150,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_money(stores, world),
         **_on_tenants(stores, world),
         **_on_publications(stores, world),
+        **people.on_records(stores, world.people),
     }
 
 
@@ -236,8 +237,6 @@ def _on_money(stores: Repositories, world: World) -> dict[str, Call]:
         "payments.settle_refund": lambda scope: payments.settle_refund(
             scope, refund.id, RefundState.PROCESSED, None, world.transaction, DAY
         ),
-        "users.put": lambda scope: stores.users.put(scope, world.account.model_copy(update={"name": "Other"})),
-        "users.find": lambda scope: stores.users.find(scope, world.account.id),
     }
 
 
@@ -296,6 +295,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "audit.append": lambda _: stores.audit.append([an_entry()]),
         "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
         "leases.release": lambda _: stores.leases.release("tests", "me"),
+        **people.of_everybody(stores),
     }
 
 
@@ -310,9 +310,9 @@ def every_method(stores: Repositories) -> set[str]:
         "payments",
         "inbox",
         "audit",
-        "users",
         "leases",
         "tenancy",
+        *people.STORES,
     )
     return {
         f"{name}.{method}"

@@ -29,6 +29,7 @@ def addresses(servers: Addresses, module_database_name: str) -> MongoAddresses:
         vault_url=servers.vault_mongodb_url(f"{name}_vault"),
         vault_database=f"{name}_vault",
         kms_url="local:",
+        index_key=b"made up" * 4,
     )
 
 

@@ -22,7 +22,7 @@ def a_doctor(**changes: object) -> Account:
         "provider_id": "prv_a",
         "clinic_ids": {"cli_a", "cli_b"},
         "name": "Dr. Ananya Rao",
-        "email": "ananya@example.com",
+        "email": f"{new('ananya')}@example.com",
     }
     return Account.model_validate({**fields, **changes})
 

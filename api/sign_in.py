@@ -1,0 +1,152 @@
+"""Signing in with e-mail and password, and a second factor where somebody has one."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from fastapi import Request
+
+from adapters.mongo.identity import MongoUsers
+from adapters.mongo.tries import MongoTries
+from adapters.passwords import Passwords
+from adapters.redis.limits import Limit, RateLimiter
+from api.audit import AuditLog, origin_of
+from api.sessions import Issued, Sessions
+from models.addresses import AddressKind, blind_index
+from models.compliance import AuditAction
+from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, recovery_hash
+from models.errors import Code, VisitNowError
+from models.identity import Account, Principal, Subject, System
+
+PER_ADDRESS: Final = Limit("sign_in_address", hits=600, seconds=600)
+"""Whole villages share an address behind a carrier's translation."""
+PER_SITE: Final = Limit("sign_in_site", hits=6000, seconds=600)
+SIGNING_IN: Final = System("who signs in with this address")
+
+
+class Doors:
+    """How many may knock: per address that a request comes from, and per site."""
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        """Counts in Redis, or in this process where it is away."""
+        self._limiter = limiter
+
+    async def knock(self, request: Request, kind: str) -> None:
+        """Raise `rate_limited`."""
+        site = request.headers.get("host", "").partition(":")[0].lower()[:255]
+        for limit, key in ((PER_ADDRESS, origin_of(request) or ""), (PER_SITE, site)):
+            wait = await self._limiter.hit(limit, f"{kind}:{key}")
+            if wait is not None:
+                raise VisitNowError(Code.RATE_LIMITED, retry_after=wait)
+
+
+def wait_until(until: datetime) -> VisitNowError:
+    """The refusal of whoever has to wait."""
+    seconds = math.ceil((until - datetime.now(UTC)).total_seconds())
+    return VisitNowError(Code.RATE_LIMITED, retry_after=max(seconds, 1))
+
+
+class Typed(NamedTuple):
+    """What somebody typed to sign in."""
+
+    email: str
+    password: str
+    totp: str | None
+
+
+class SignIn:
+    """Judges passwords and authenticators; the unknown take as long and are counted like the known."""
+
+    def __init__(
+        self,
+        users: MongoUsers,
+        tries: MongoTries,
+        passwords: Passwords,
+        sessions: Sessions,
+        audit: AuditLog,
+        doors: Doors,
+        *,
+        key: bytes,
+    ) -> None:
+        """`key` names what is counted and hides what is kept of codes."""
+        self._users = users
+        self._tries = tries
+        self._passwords = passwords
+        self._sessions = sessions
+        self._audit = audit
+        self._doors = doors
+        self._key = key
+
+    async def log_in(self, request: Request, typed: Typed) -> Issued:
+        """Begin a session. Raises `credentials_invalid`, `totp_required`, `rate_limited`."""
+        await self._doors.knock(request, "password")
+        name = self.counter(typed.email)
+        # Judging and counting happen within one turn: guesses that come at once cannot run ahead of the count.
+        async with self._passwords.turn():
+            await self._refuse_waiting(name)
+            entry = await self._users.entry(SIGNING_IN, typed.email)
+            right = await self._passwords.verify(entry.password_hash if entry else None, typed.password)
+            if entry is None or not right:
+                await self._refuse(request, name, entry.user_id if entry else None)
+                raise VisitNowError(Code.CREDENTIALS_INVALID)
+            await self._second_factor(request, name, entry.user_id, typed.totp)
+            await self._tries.forget(SIGNING_IN, name)
+        account = await self._users.find(Subject(entry.user_id), entry.user_id)
+        if account is None:
+            raise VisitNowError(Code.CREDENTIALS_INVALID)
+        return await self._sessions.begin(request, account)
+
+    async def prove(self, request: Request, caller: Principal, password: str) -> None:
+        """Judge a password of somebody who is signed in. Raises `credentials_invalid`, `rate_limited`."""
+        await self._doors.knock(request, "password")
+        name = f"step-up:{caller.subject}"
+        async with self._passwords.turn():
+            await self._refuse_waiting(name)
+            credentials = await self._users.credentials(Subject(caller.subject), caller.subject)
+            if not await self._passwords.verify(credentials.password_hash if credentials else None, password):
+                await self._refuse(request, name, caller.subject)
+                raise VisitNowError(Code.CREDENTIALS_INVALID)
+            await self._tries.forget(SIGNING_IN, name)
+
+    def counter(self, email: str) -> str:
+        """The name under which tries at an address are counted."""
+        return f"password:{blind_index(self._key, AddressKind.EMAIL, email)}"
+
+    async def _refuse_waiting(self, name: str) -> None:
+        until = await self._tries.closed_until(SIGNING_IN, name, datetime.now(UTC))
+        if until is not None:
+            raise wait_until(until)
+
+    async def _refuse(self, request: Request, name: str, user_id: str | None) -> None:
+        await self._tries.take(SIGNING_IN, name, PASSWORD_BACKOFF, datetime.now(UTC))
+        if user_id is not None:
+            await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id)
+
+    async def _second_factor(self, request: Request, name: str, user_id: str, code: str | None) -> None:
+        credentials = await self._users.credentials(Subject(user_id), user_id)
+        if credentials is None or not credentials.needs_totp:
+            return
+        if code is None:
+            raise VisitNowError(Code.TOTP_REQUIRED)
+        if not await self.spend_code(user_id, credentials, code):
+            await self._refuse(request, name, user_id)
+            raise VisitNowError(Code.CREDENTIALS_INVALID)
+
+    async def spend_code(self, user_id: str, credentials: Credentials, code: str) -> bool:
+        """Use up a code of an authenticator, or a recovery code; False where it is neither, or spent."""
+        if credentials.totp is None:
+            return False
+        scope = Subject(user_id)
+        step = matching_step(credentials.totp.secret, code, datetime.now(UTC))
+        if step is not None:
+            return await self._users.use_totp(scope, user_id, step)
+        return await self._users.use_recovery(scope, user_id, recovery_hash(self._key, user_id, code))
+
+
+def known_to(caller: Principal, account: Account | None) -> Account:
+    """The caller's own account. Raises `token_invalid` where it is gone."""
+    if account is None or account.removed_at is not None or account.id != caller.subject:
+        raise VisitNowError(Code.TOKEN_INVALID)
+    return account
