@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     email_from: Annotated[str, StringConstraints(pattern=r"^[^\r\n]*[^\s@]+@[^\s@]+$")] = Field(
         default="VisitNow <no-reply@illajwala.com>", description="Sender of e-mails."
     )
+    reviewers_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
+        default=None, description="Mailbox that is told of reviews that come due; absent: the list alone tells."
+    )
     storage_url: Annotated[str, StringConstraints(pattern=r"^(file|s3)://\S+$")] | None = Field(
         default=None, description="Object storage, `file://…` or `s3://…`."
     )

@@ -14,7 +14,7 @@ from adapters.settings import Settings
 from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
-from api.routers import availability, booking, codec, identity, operations, payments, providers, tenancy
+from api.routers import availability, booking, codec, identity, onboarding, operations, payments, providers, tenancy
 from api.sites import Sites
 from api.wiring import wired
 
@@ -25,6 +25,7 @@ ROUTERS = (
     booking.router,
     payments.router,
     tenancy.router,
+    onboarding.router,
     operations.router,
     codec.router,
 )

@@ -40,6 +40,18 @@ def check_id(appointment_id: str) -> str:
     return appointment_id
 
 
+async def given_key(
+    key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="A fresh random value for each new request; optional here."),
+    ] = None,
+) -> str | None:
+    """The request's key, if it has one. Raises `invalid` for one that no header should hold."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid("Idempotency-Key", "string_pattern_mismatch", "must have 1 to 255 visible ASCII characters")
+    return key
+
+
 async def idempotency_key(
     key: Annotated[
         str | None,

@@ -17,6 +17,7 @@ from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
 from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenVerifier
+from api.applying import Applicants
 from api.audit import AuditLog
 from api.clinics import ClinicHosts
 from api.edge import failure
@@ -29,6 +30,7 @@ from api.sign_in import SignIn
 from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
+from models.onboarding_ports import Applications
 from models.ports import Appointments, Directory, Payments, Tenancy, WebhookInbox
 from workflows.gateway import WorkflowGateway
 
@@ -76,6 +78,8 @@ class Services:
     appointments: Appointments
     payments: Payments
     tenancy: Tenancy
+    applications: Applications
+    applicants: Applicants
     inbox: WebhookInbox
     audit: AuditLog
     users: MongoUsers

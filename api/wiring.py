@@ -21,6 +21,8 @@ from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
 from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenMinter, TokenVerifier
+from adapters.unconfigured import NoMessenger
+from api.applying import Applicants
 from api.audit import AuditLog
 from api.clinics import ClinicHosts
 from api.free_times import FreeTimes
@@ -68,6 +70,9 @@ class TimeWord:
         """We have changed it; as with claims, Redis is not waited for."""
         self.heard_publication(provider_id, practitioner_id)
         self._background.start(self._feed.published(provider_id, practitioner_id))
+        if self.gateway is not None:
+            # A practice that is not live yet waits for its first hours.
+            self._background.start(self.gateway.onboarding.published(provider_id))
 
 
 @asynccontextmanager
@@ -138,7 +143,15 @@ class _People(NamedTuple):
 
 def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
     settings, stores, client, redis, listener = connected
-    ports = Stores(stores.directory, stores.claims, stores.appointments, stores.payments, stores.inbox)
+    ports = Stores(
+        stores.directory,
+        stores.claims,
+        stores.appointments,
+        stores.payments,
+        stores.inbox,
+        stores.applications,
+        stores.tenancy,
+    )
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     presenter = Presenter(stores.directory, settings)
     people = _People.of(connected, passwords)
@@ -161,6 +174,15 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         appointments=stores.appointments,
         payments=stores.payments,
         tenancy=stores.tenancy,
+        applications=stores.applications,
+        applicants=Applicants(
+            stores.applications,
+            stores.practices,
+            NoMessenger(),
+            gateway,
+            secret=settings.id_secret,
+            public_url=settings.public_url,
+        ),
         inbox=stores.inbox,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,

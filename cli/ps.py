@@ -34,7 +34,15 @@ async def _open_workflows(settings: Settings, limit: int) -> list[WorkflowView]:
     client = await connect_temporal(settings)
     stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody_listens, appname="visitnow-ps")
     try:
-        ports = Stores(stores.directory, stores.claims, stores.appointments, stores.payments, stores.inbox)
+        ports = Stores(
+            stores.directory,
+            stores.claims,
+            stores.appointments,
+            stores.payments,
+            stores.inbox,
+            stores.applications,
+            stores.tenancy,
+        )
         workflows = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
         return [view async for view in workflows.open_workflows(limit)]
     finally:

@@ -30,6 +30,8 @@ class Code(StrEnum):
     STALE = "stale"
     IF_MATCH_REQUIRED = "if_match_required"
     ACCOUNT_EXISTS = "account_exists"
+    SLUG_TAKEN = "slug_taken"
+    CHECKS_FAILED = "checks_failed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID = "invalid"
@@ -91,7 +93,11 @@ ERRORS: dict[Code, ErrorKind] = {
     ),
     Code.SLOT_TAKEN: ErrorKind(409, Retry.USELESS, "That time has just been taken", "Choose one of the alternatives."),
     Code.STATE_CONFLICT: ErrorKind(
-        409, Retry.USELESS, "The appointment's state does not allow this", "Load the appointment again."
+        409, Retry.USELESS, "Its state does not allow this", "Load it again: it has changed or is over."
+    ),
+    Code.SLUG_TAKEN: ErrorKind(409, Retry.USELESS, "That name belongs to another practice", "Choose another name."),
+    Code.CHECKS_FAILED: ErrorKind(
+        409, Retry.USELESS, "The application cannot be approved as it is", "Ask the applicant for what is missing."
     ),
     Code.STALE: ErrorKind(
         412, Retry.USELESS, "Somebody else has changed this meanwhile", "Load it again and repeat your change."

@@ -32,6 +32,8 @@ class Permission(StrEnum):
     SETTINGS_MANAGE = "settings:manage"
     AVAILABILITY_READ = "availability:read"
     AVAILABILITY_PUBLISH = "availability:publish"
+    APPLICATION_REVIEW = "application:review"
+    APPLICATION_EDIT = "application:edit"
     OPERATIONS_READ = "operations:read"
     CODEC_USE = "codec:use"
     ACCOUNT_OWN = "account:own"
@@ -64,8 +66,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 """Role → permissions, within the caller's own tenant."""
 
-PLATFORM_ADMIN_PERMISSIONS = frozenset({Permission.OPERATIONS_READ, Permission.CODEC_USE, Permission.ACCOUNT_OWN})
-"""What an admin of the platform may do; they read no patient's record by virtue of that."""
+PLATFORM_ADMIN_PERMISSIONS = frozenset(
+    {Permission.OPERATIONS_READ, Permission.CODEC_USE, Permission.ACCOUNT_OWN, Permission.APPLICATION_REVIEW}
+)
+"""What an admin of the platform may do; they read no patient's record by virtue of that.
+
+`application:edit` is no role's: an applicant has no account yet, but a token for one application.
+"""
 
 
 class Principal(Model):

@@ -8,6 +8,7 @@ import hmac
 import secrets
 
 APPOINTMENT_PATTERN = r"^apt_[a-z2-7]{26}$"
+APPLICATION_PATTERN = r"^app_[a-z2-7]{26}$"
 REFUND_PATTERN = r"^rfd_[a-z2-7]{26}$"
 _LENGTH = 26
 _REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -76,3 +77,8 @@ def leave_workflow_id(leave_id: str) -> str:
 def late_payment_workflow_id(order_id: str) -> str:
     """The guardian of an order whose booking is over."""
     return f"late-payment:{order_id}"
+
+
+def onboarding_workflow_id(application_id: str) -> str:
+    """The workflow that owns this application."""
+    return f"onboarding:{application_id}"

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from models.base import Model
 from models.money import percent_of
+from models.review_clock import ReviewCalendar
 
 Seconds = Annotated[int, Field(ge=1, le=86_400 * 30)]
 Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30)]
@@ -81,6 +82,8 @@ class TenantPolicy(Model):
     quiet_hours: QuietHours = QuietHours()
     delivery_receipt_timeout_seconds: Seconds = 120
     sla_hours: float = Field(default=48, gt=0, le=24 * 60)
+    review_calendar: ReviewCalendar | None = None
+    not_live_reminder_hours: float = Field(default=72, gt=0, le=24 * 30)
     deletion_grace_days: float = Field(default=7, ge=0, le=90)
     retention_days: RetentionDays = RetentionDays()
     reminder_lead_seconds: Annotated[tuple[Seconds, ...], Field(max_length=MAX_LEADS)] | None = Field(

@@ -15,6 +15,9 @@ from models.tenancy import ENGLISH, FIRST_VERSION, Branding, Languages
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
 
+Gender = Literal["female", "male", "other", "unstated"]
+"""As the practitioner says; who was never asked is `unstated`."""
+
 
 class VisitMode(StrEnum):
     """Where the visit takes place."""
@@ -95,7 +98,7 @@ class Clinic(Model):
     timezone: ZoneName
     address: Annotated[str, StringConstraints(max_length=300)]
     city: Name
-    location: Location
+    location: Location | None = None
 
 
 class Practitioner(Model):
@@ -103,7 +106,7 @@ class Practitioner(Model):
 
     id: Id
     name: Name
-    gender: Literal["female", "male", "other"]
+    gender: Gender
     registration: Registration
 
 
@@ -115,7 +118,7 @@ class Provider(Model):
     clinic_id: Id
     practitioner_id: Id
     name: Name
-    gender: Literal["female", "male", "other"]
+    gender: Gender
     specialties: tuple[Name, ...]
     languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...]
     registration: Registration

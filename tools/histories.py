@@ -16,14 +16,26 @@ from typing import Any, Final
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.connections import connect_temporal
+from adapters.connections import connect_temporal, mongo_addresses
+from adapters.mongo.repositories import Repositories
+from adapters.settings import Settings
+from adapters.temporal.search_attributes import register_search_attributes
 from models.identity import Role
-from models.ids import booking_workflow_id, late_payment_workflow_id, leave_workflow_id, refund_workflow_id
+from models.ids import (
+    booking_workflow_id,
+    late_payment_workflow_id,
+    leave_workflow_id,
+    onboarding_workflow_id,
+    refund_workflow_id,
+)
 from sandbox.servers.stack import LocalServers
+from sandbox.servers.temporal import ensure_namespace
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town
 from tests.clinics import employee
+from tests.onboarding.paths import PRACTICES
+from tests.onboarding.support import Office
 from tests.stack import LONG, Stack, eventually, running
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
@@ -117,6 +129,16 @@ async def take_leave(stack: Stack) -> str:
     return str(answer.json()["id"])
 
 
+async def export_onboarding(office: Office) -> None:
+    """Write the histories of applications, in place of those that were there."""
+    for old in HISTORIES.glob("*.onboarding.json"):
+        old.unlink()
+    async with office.worker():
+        for name, play in PRACTICES.items():
+            application_id = await play(office)
+            await _save(office.client, f"{name}.onboarding", onboarding_workflow_id(application_id))
+
+
 async def _save(temporal: Client, name: str, workflow_id: str) -> None:
     """Write one workflow's history; nothing where there never was such a workflow."""
     try:
@@ -142,6 +164,24 @@ def _anonymous(value: Any) -> Any:  # noqa: ANN401  JSON, whatever is in it
 
 async def _on(stack: Stack, servers: LocalServers) -> None:
     await export(Town(stack, servers, await connect_temporal(stack.settings)))
+    await _practices(stack.settings)
+
+
+async def _practices(settings: Settings) -> None:
+    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody)
+    # The stack's own worker serves the same queues; in a namespace of its own the office is alone.
+    alone = settings.model_copy(update={"temporal_namespace": f"{settings.temporal_namespace}-practices"})
+    ensure_namespace(alone.temporal_address, alone.temporal_namespace)
+    client = await connect_temporal(alone)
+    await register_search_attributes(client)
+    try:
+        await export_onboarding(Office(stores, client))
+    finally:
+        await stores.close()
+
+
+async def _nobody(practitioner_id: str) -> None:
+    """Nobody listens for free times here."""
 
 
 def main() -> None:

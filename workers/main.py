@@ -16,8 +16,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
+from activities.onboarding import OnboardingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
+from activities.practices import PracticeActivities
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
@@ -26,11 +28,13 @@ from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import RedisFeed
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
+from adapters.unconfigured import NoInvites, NoMessenger
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
 from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.onboarding import OnboardingWorkflow
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
 from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE
@@ -39,7 +43,13 @@ from workflows.reporter import Reporter
 CACHED_WORKFLOWS = 500
 """Open bookings wait for days; those not in the cache are replayed from their short histories."""
 
-BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (BookingWorkflow, RefundWorkflow, LatePaymentWorkflow, LeaveWorkflow)
+BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
+    BookingWorkflow,
+    RefundWorkflow,
+    LatePaymentWorkflow,
+    LeaveWorkflow,
+    OnboardingWorkflow,
+)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow,)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -72,7 +82,7 @@ async def run_worker(
     async with _everything(settings, metrics) as (client, stores, gateway, feed):
         tasks = [
             asyncio.create_task(_serve(worker, stop), name=worker.task_queue)
-            for worker in _workers(client, stores, gateway, families, faults)
+            for worker in _workers(settings, client, stores, gateway, families, faults)
         ]
         if Family.RELAY in families:
             tasks.append(asyncio.create_task(_relay(stores, feed, stop), name="relay"))
@@ -142,6 +152,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 
 def _workers(
+    settings: Settings,
     client: Client,
     stores: Repositories,
     gateway: RazorpayGateway,
@@ -151,13 +162,23 @@ def _workers(
     booking = BookingActivities(stores.claims, stores.appointments)
     availability = AvailabilityActivities(stores.leaves, stores.publications, stores.claims, stores.appointments)
     payments = PaymentActivities(gateway, stores.payments, stores.appointments)
+    onboarding = OnboardingActivities(
+        stores.applications,
+        stores.practices,
+        stores.publications,
+        NoMessenger(),
+        secret=settings.id_secret,
+        public_url=settings.public_url,
+        reviewers=settings.reviewers_email,
+    )
+    practices = PracticeActivities(stores.applications, stores.practices, NoInvites())
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, Reporter(client))
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
             BOOKING_QUEUE,
             list(BOOKING_WORKFLOWS),
-            [*_steps(booking), *_steps(payments), *_steps(availability)],
+            [*_steps(booking), *_steps(payments), *_steps(availability), *_steps(onboarding), *_steps(practices)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), _steps(operations)),
@@ -199,7 +220,7 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
 
 async def _relay(stores: Repositories, feed: RedisFeed, stop: asyncio.Event) -> None:
     async with ChangeWake.on(stores) as wake:
-        relay = Relay(stores.appointments, stores.audit, feed, stores.leases, wake)
+        relay = Relay(stores.appointments, stores.applications, stores.audit, feed, stores.leases, wake)
         running = asyncio.create_task(relay.run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

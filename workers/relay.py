@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import structlog
 
 from models.booking import Event
-from models.compliance import audit_of
+from models.compliance import audit_of, audit_of_application
 from models.errors import UnavailableError
 from models.ids import random_id
+from models.onboarding_ports import Applications
 from models.ports import Appointments, AuditTrail, Feed, Leases, Wake
 
 LEASE = "outbox"
@@ -31,9 +32,18 @@ log = structlog.get_logger()
 class Relay:
     """At least once and in any number of processes: entries have ids, so a second delivery changes nothing."""
 
-    def __init__(self, appointments: Appointments, audit: AuditTrail, feed: Feed, leases: Leases, wake: Wake) -> None:
+    def __init__(
+        self,
+        appointments: Appointments,
+        applications: Applications,
+        audit: AuditTrail,
+        feed: Feed,
+        leases: Leases,
+        wake: Wake,
+    ) -> None:
         """Where events come from, where they go, who may carry them and what wakes us."""
         self._appointments = appointments
+        self._applications = applications
         self._audit = audit
         self._feed = feed
         self._leases = leases
@@ -57,7 +67,8 @@ class Relay:
         try:
             if not await self._is_ours():
                 return False
-            return await self.drain() == BATCH
+            onboarded = await self.drain_applications()
+            return BATCH in (await self.drain(), onboarded)
         except UnavailableError as error:
             log.warning("relay paused", error_type=type(error).__name__)
             await asyncio.sleep(IDLE_SECONDS)
@@ -79,6 +90,14 @@ class Relay:
         await self._audit.append([audit_of(event) for event in events])
         await self._announce(events)
         await self._appointments.drained(events)
+        return len(events)
+
+    async def drain_applications(self) -> int:
+        """Carry one batch of what happened to applications into the audit; the number of events."""
+        events = await self._applications.events(BATCH)
+        if events:
+            await self._audit.append([audit_of_application(event) for event in events])
+            await self._applications.drained(events)
         return len(events)
 
     async def _announce(self, events: Sequence[Event]) -> None:

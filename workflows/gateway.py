@@ -47,13 +47,15 @@ from models.errors import Code, UnavailableError, VisitNowError, not_found
 from models.identity import Principal, Subject, Tenant, scope_of
 from models.ids import appointment_id, booking_workflow_id, leave_workflow_id, refund_id
 from models.money import Money
+from models.onboarding_ports import Applications
 from models.operations import WorkflowStatus, WorkflowView
 from models.payments import RefundReason, RefundRecord, RefundState, WebhookEvent
-from models.ports import Appointments, Claims, Directory, Payments, WebhookInbox
+from models.ports import Appointments, Claims, Directory, Payments, Tenancy, WebhookInbox
 from models.publishing import LeaveRef
 from workflows import attributes
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.onboarding_gateway import OnboardingGateway
 from workflows.placement import Placement, Placements
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reporter import Reporter
@@ -83,6 +85,8 @@ class Stores:
     appointments: Appointments
     payments: Payments
     inbox: WebhookInbox
+    applications: Applications
+    tenancy: Tenancy
 
 
 class WorkflowGateway:
@@ -94,6 +98,7 @@ class WorkflowGateway:
         self._stores = stores
         self._placements = Placements(stores.directory, stores.claims)
         self._reporter = Reporter(client)
+        self.onboarding = OnboardingGateway(client, stores.applications, stores.tenancy)
         self._router = WebhookRouter(stores.inbox, stores.appointments, stores.payments, self._reporter)
         self._id_secret = id_secret
         self._ui_url = ui_url.rstrip("/")

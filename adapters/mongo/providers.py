@@ -20,6 +20,7 @@ from models.base import Model
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import not_found
 from models.identity import PLATFORM, Scope, Tenant
+from models.onboarding import registration_key
 from models.ports import Page
 from models.providers import Clinic, Listing, Offering, Practitioner, Provider, TenantRecord
 from models.publishing import STANDING
@@ -46,11 +47,25 @@ DECLARED: Final[Sequence[Declared]] = (
             _listed_by("search.specialties"),
             _listed_by("search.city"),
             IndexModel([("clinic_id", ASCENDING)], name="clinic"),
+            IndexModel([("tenant_id", ASCENDING)], name="tenant"),
+            IndexModel([("practitioner_id", ASCENDING)], name="practitioner"),
         ),
     ),
-    Declared("clinics", (IndexModel([("slug", ASCENDING)], name="slug", unique=True),)),
+    Declared(
+        "clinics",
+        (
+            IndexModel([("slug", ASCENDING)], name="slug", unique=True),
+            IndexModel([("tenant_id", ASCENDING)], name="tenant"),
+        ),
+    ),
     Declared("tenants", (IndexModel([("slug", ASCENDING)], name="slug", unique=True),)),
-    Declared("practitioners"),
+    Declared(
+        "practitioners",
+        (
+            IndexModel([("registration_key", ASCENDING), ("_id", ASCENDING)], name="registration"),
+            IndexModel([("application_id", ASCENDING)], name="application", sparse=True),
+        ),
+    ),
     Declared("availability"),
 )
 
@@ -172,9 +187,9 @@ class MongoDirectory:
         await put(self._tenants, scope, tenant.id, names, at_first=fields)
 
     @answering
-    async def put_clinic(self, scope: Scope, clinic: Clinic) -> None:
-        """Write a clinic; its providers are found under its city."""
-        await put(self._clinics, scope, clinic.id, {**stored_fields(clinic), "clinic_id": clinic.id, "live": True})
+    async def put_clinic(self, scope: Scope, clinic: Clinic, *, live: bool = True) -> None:
+        """Write a clinic, which everybody may see once it is live; its providers are found under its city."""
+        await put(self._clinics, scope, clinic.id, {**stored_fields(clinic), "clinic_id": clinic.id, "live": live})
         city = folded(clinic.city)
         await self._providers.update_many(
             scoped(scope, {"tenant_id": clinic.tenant_id, "clinic_id": clinic.id, "search.city": {"$ne": city}}),
@@ -185,7 +200,10 @@ class MongoDirectory:
     @answering
     async def put_practitioner(self, scope: Scope, practitioner: Practitioner) -> None:
         """Write a person, who belongs to no tenant: only the platform or a process of ours may."""
-        await put(self._practitioners, scope, practitioner.id, {"tenant_id": PLATFORM, **stored_fields(practitioner)})
+        registration = practitioner.registration
+        key = registration_key(registration.council, registration.number, registration.year)
+        document: Document = {"tenant_id": PLATFORM, **stored_fields(practitioner), "registration_key": key}
+        await put(self._practitioners, scope, practitioner.id, document)
 
     @answering
     async def put_provider(self, scope: Scope, provider: Provider) -> None:

@@ -14,7 +14,9 @@ from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.leaves import MongoLeaves
+from adapters.mongo.onboarding import MongoApplications
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
+from adapters.mongo.practices import MongoPractices
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.sessions import MongoSessions
@@ -56,6 +58,8 @@ class Repositories:
     sessions: MongoSessions
     challenges: MongoChallenges
     tries: MongoTries
+    applications: MongoApplications
+    practices: MongoPractices
     leases: MongoLeases
     tenancy: MongoTenancy
     vault: Vault
@@ -80,11 +84,12 @@ class Repositories:
         client = open_client(addresses.url, appname)
         auditor = open_client(addresses.audit_url, f"{appname}-audit")
         database = client[addresses.database]
+        directory = MongoDirectory(database)
         return cls(
             database=database,
             claims=MongoClaims(database, vault, on_time_changed),
             appointments=MongoAppointments(database, vault),
-            directory=MongoDirectory(database),
+            directory=directory,
             publications=MongoPublications(database, on_published),
             leaves=MongoLeaves(database, vault, on_published),
             payments=MongoPayments(database, vault),
@@ -94,6 +99,8 @@ class Repositories:
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),
             tries=MongoTries(database),
+            applications=MongoApplications(database, vault),
+            practices=MongoPractices(database, directory, on_published),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
 from models.base import UtcDatetime
 from models.money import Money
-from models.providers import Clinic, Listing, Location, PaymentMode, Provider, Registration, Service, VisitMode
+from models.providers import Clinic, Gender, Listing, Location, PaymentMode, Provider, Registration, Service, VisitMode
 
 
 class ClinicView(BaseModel):
@@ -20,7 +18,7 @@ class ClinicView(BaseModel):
     timezone: str = Field(description="IANA zone that rules its wall clock.")
     address: str
     city: str
-    location: Location
+    location: Location | None = Field(description="Null where the clinic has not marked it on the map.")
 
     @classmethod
     def of(cls, clinic: Clinic) -> ClinicView:
@@ -77,7 +75,7 @@ class ProviderView(BaseModel):
 
     id: str
     name: str
-    gender: Literal["female", "male", "other"]
+    gender: Gender
     specialties: tuple[str, ...]
     languages: tuple[str, ...]
     registration: Registration

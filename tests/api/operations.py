@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from adapters.settings import Settings
 from api.app import ROUTERS, create_app
+from api.applicants import RequiresOrApplicant
 from api.guards import Requires, RequiresOrTicket
 from models.identity import Permission
 
@@ -102,7 +103,7 @@ def _permissions() -> Iterator[tuple[str, Permission]]:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 for inner in (dependency for one in _tree(route.dependant) for dependency in one.dependencies):
-                    if isinstance(inner.call, Requires | RequiresOrTicket):
+                    if isinstance(inner.call, Requires | RequiresOrTicket | RequiresOrApplicant):
                         yield route.name, inner.call.permission
 
 

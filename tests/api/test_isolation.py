@@ -30,6 +30,7 @@ from models.signatures import sign
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
 from tests.api.operations import OPERATIONS, PERMISSION_OF, Json, Operation, fields
+from tests.onboarding.support import details
 
 CANARY: Final = "canary-patient-words"
 
@@ -37,6 +38,7 @@ CANARY: Final = "canary-patient-words"
 SECURED: Final = [one for one in OPERATIONS if one.secured]
 OF_APPOINTMENTS: Final = [one for one in SECURED if "{appointment_id}" in one.path]
 READS: Final = [one for one in OF_APPOINTMENTS if one.method == "GET" and one.id != "events"]
+NO_APPLICATION: Final = "app_" + "a" * 26
 GUARDED: Final = [one for one in SECURED if PERMISSION_OF.get(one.id) is not Permission.ACCOUNT_OWN]
 """What not everybody may do who has signed in."""
 
@@ -129,6 +131,11 @@ class Scene(NamedTuple):
             return None
         secret = self.api.settings.razorpay_key_secret.get_secret_value().encode()
         bodies: dict[str, Json | list[Json]] = {
+            # A name that nobody may have: whoever applies with it leaves nothing behind.
+            "apply": details("www").model_dump(mode="json"),
+            "verify_application_email": {"token": "onb.1.00"},
+            "amend_application": {"practice_name": "Another"},
+            "decide_application": {"decision": "approve"},
             "place": {
                 "provider_id": ANANYA_RAO.provider.id,
                 "service_id": ANANYA_RAO.provider.services[0].id,
@@ -177,6 +184,7 @@ class Scene(NamedTuple):
             "slug": "arogya-indiranagar",
             "leave_id": LEAVE.id,
             "session_id": SESSION.id,
+            "application_id": NO_APPLICATION,
         }
 
 

@@ -206,7 +206,15 @@ async def house(servers: Addresses, module_database_name: str) -> AsyncIterator[
     steps = [*_steps(BookingActivities(stores.claims, stores.appointments)), *_steps(payments)]
     gateway = WorkflowGateway(
         client,
-        Stores(stores.directory, stores.claims, stores.appointments, stores.payments, stores.inbox),
+        Stores(
+            stores.directory,
+            stores.claims,
+            stores.appointments,
+            stores.payments,
+            stores.inbox,
+            stores.applications,
+            stores.tenancy,
+        ),
         id_secret=settings.id_secret,
         ui_url=settings.temporal_ui_url,
     )

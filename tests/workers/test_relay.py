@@ -84,7 +84,7 @@ def everything(commands: Sequence[PlaceBooking]) -> Counter[tuple[str, str]]:
 
 
 def a_relay(stores: Repositories, feed: Said | RedisFeed) -> Relay:
-    return Relay(stores.appointments, stores.audit, feed, stores.leases, Ticking())
+    return Relay(stores.appointments, stores.applications, stores.audit, feed, stores.leases, Ticking())
 
 
 @asynccontextmanager

@@ -40,6 +40,11 @@ PATHS: Final = frozenset(
         "paid",
         "refund_unknown",
         "refused",
+        "practice_goes_live",
+        "practice_is_rejected_late",
+        "practice_is_suspended",
+        "practice_is_taken_back",
+        "practice_is_withdrawn",
         "seat",
         "swept",
     }

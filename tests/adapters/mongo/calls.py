@@ -39,6 +39,7 @@ from tests.adapters.mongo.builders import (
     new,
     soon,
 )
+from tests.adapters.mongo.onboarding_calls import an_application, of_the_platform, on_applications, on_practices
 from tests.adapters.mongo.people import People
 
 Call = Callable[[Scope], Awaitable[object]]
@@ -63,6 +64,7 @@ class World:
     gateway_refund: str
     event: WebhookEvent
     leave: Leave
+    application: str
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -120,6 +122,7 @@ async def build(stores: Repositories) -> World:
         gateway_refund=refund.gateway_refund_id or "",
         event=event,
         leave=await _a_leave(stores, provider),
+        application=await an_application(stores),
     )
 
 
@@ -151,6 +154,8 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_tenants(stores, world),
         **_on_publications(stores, world),
         **people.on_records(stores, world.people),
+        **on_applications(stores, world.application),
+        **on_practices(stores, world.clinic, world.provider),
     }
 
 
@@ -296,6 +301,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
         "leases.release": lambda _: stores.leases.release("tests", "me"),
         **people.of_everybody(stores),
+        **of_the_platform(stores, clinic, provider),
     }
 
 
@@ -313,6 +319,8 @@ def every_method(stores: Repositories) -> set[str]:
         "leases",
         "tenancy",
         *people.STORES,
+        "applications",
+        "practices",
     )
     return {
         f"{name}.{method}"
