@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError
 
-from models.errors import GatewayError, UnavailableError, VisitNowError
+from models.errors import DeliveryError, GatewayError, UnavailableError, VisitNowError
 
 GATEWAY_REFUSED = "gateway_refused"
 UNAVAILABLE = "unavailable"
+NOT_TAKEN = "not_taken"
 
 
 @contextmanager
@@ -20,6 +21,8 @@ def typed_failures() -> Iterator[None]:
         yield
     except GatewayError as error:
         raise ApplicationError(str(error), type=GATEWAY_REFUSED, non_retryable=not error.retryable) from error
+    except DeliveryError as error:
+        raise ApplicationError(str(error), type=NOT_TAKEN, non_retryable=error.permanent) from error
     except UnavailableError as error:
         raise ApplicationError(str(error), type=UNAVAILABLE) from error
     except VisitNowError as error:

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from models.errors import UnavailableError
 from models.identity import Invitation, Scope
-from models.messaging import Message
-
-
-class NoMessenger:
-    """Implements `models.ports.Messenger` by refusing: a message is never silently lost."""
-
-    async def send(self, message: Message) -> None:
-        """Raise `UnavailableError`."""
-        raise UnavailableError(f"no way to send {message.template} is configured")
 
 
 class NoInvites:

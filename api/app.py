@@ -14,7 +14,18 @@ from adapters.settings import Settings
 from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
-from api.routers import availability, booking, codec, identity, onboarding, operations, payments, providers, tenancy
+from api.routers import (
+    availability,
+    booking,
+    codec,
+    identity,
+    messaging,
+    onboarding,
+    operations,
+    payments,
+    providers,
+    tenancy,
+)
 from api.sites import Sites
 from api.wiring import wired
 
@@ -24,6 +35,7 @@ ROUTERS = (
     availability.router,
     booking.router,
     payments.router,
+    messaging.router,
     tenancy.router,
     onboarding.router,
     operations.router,

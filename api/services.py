@@ -31,7 +31,7 @@ from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
 from models.onboarding_ports import Applications
-from models.ports import Appointments, Directory, Payments, Tenancy, WebhookInbox
+from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
 from workflows.gateway import WorkflowGateway
 
 WORD_SECONDS: Final = 30.0
@@ -81,6 +81,8 @@ class Services:
     applications: Applications
     applicants: Applicants
     inbox: WebhookInbox
+    messenger: Messenger
+    notifications: Notifications
     audit: AuditLog
     users: MongoUsers
     sessions: Sessions

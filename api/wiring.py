@@ -21,7 +21,6 @@ from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
 from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenMinter, TokenVerifier
-from adapters.unconfigured import NoMessenger
 from api.applying import Applicants
 from api.audit import AuditLog
 from api.clinics import ClinicHosts
@@ -33,7 +32,7 @@ from api.services import Background, Services
 from api.sessions import Sessions
 from api.sign_in import Doors, SignIn
 from api.streams import Streams
-from workflows.gateway import Stores, WorkflowGateway
+from workflows.gateway import DurableMessenger, Stores, WorkflowGateway
 
 DRAIN_SECONDS = 5.0
 """How long work that goes on after its answer may take when the process ends; a sweep does what is left."""
@@ -154,6 +153,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     )
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     presenter = Presenter(stores.directory, settings)
+    messenger = DurableMessenger(client, stores.notifications)
     people = _People.of(connected, passwords)
 
     async def mongodb_answers() -> bool:
@@ -178,12 +178,14 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         applicants=Applicants(
             stores.applications,
             stores.practices,
-            NoMessenger(),
+            messenger,
             gateway,
             secret=settings.id_secret,
             public_url=settings.public_url,
         ),
         inbox=stores.inbox,
+        messenger=messenger,
+        notifications=stores.notifications,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,
         users=stores.users,

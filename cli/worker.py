@@ -25,6 +25,7 @@ class Queue(StrEnum):
 
     BOOKING = Family.BOOKING
     GATEWAY = Family.GATEWAY
+    NOTIFY = Family.NOTIFY
     BULK = Family.BULK
     RELAY = Family.RELAY
     ALL = "all"

@@ -194,3 +194,13 @@ class GatewayError(Exception):
     def retryable(self) -> bool:
         """Only a bad request stays bad: outages, rate limits, keys in flight and credentials of ours may be mended."""
         return self.status != 400  # noqa: PLR2004  an HTTP status
+
+
+class DeliveryError(Exception):
+    """A message's carrier answered that it does not take the message; nothing was sent."""
+
+    def __init__(self, code: str, *, permanent: bool) -> None:
+        """The carrier's own code; `permanent` where the same message would be refused again."""
+        super().__init__(f"not taken: {code}")
+        self.code = code
+        self.permanent = permanent

@@ -82,3 +82,8 @@ def late_payment_workflow_id(order_id: str) -> str:
 def onboarding_workflow_id(application_id: str) -> str:
     """The workflow that owns this application."""
     return f"onboarding:{application_id}"
+
+
+def message_workflow_id(message_id: str) -> str:
+    """The workflow that delivers this message."""
+    return f"message:{message_id}"

@@ -1,7 +1,8 @@
-"""Messages to people: through which channel, from which template, for how long they are worth sending."""
+"""Messages to people: by which channel, from which template, for how long worth sending, and what became of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import Field
@@ -47,3 +48,59 @@ class Message(Model):
     locale: str = "en"
     expires_at: UtcDatetime
     """After this instant it is worth nothing and is not sent any more."""
+
+
+class MessageState(StrEnum):
+    """What became of a message."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+MESSAGE_TRANSITIONS: Mapping[MessageState, frozenset[MessageState]] = {
+    MessageState.QUEUED: frozenset(
+        {MessageState.SENT, MessageState.DELIVERED, MessageState.FAILED, MessageState.EXPIRED}
+    ),
+    MessageState.SENT: frozenset({MessageState.DELIVERED, MessageState.FAILED}),
+    # A try whose answer was lost may have arrived after all.
+    MessageState.EXPIRED: frozenset({MessageState.SENT, MessageState.DELIVERED}),
+    MessageState.DELIVERED: frozenset(),
+    MessageState.FAILED: frozenset(),
+}
+"""Forward only: the provider's words come in any order."""
+
+PROVIDER_STATES: Mapping[str, MessageState] = {
+    "sent": MessageState.SENT,
+    "delivered": MessageState.DELIVERED,
+    "read": MessageState.DELIVERED,
+    "undelivered": MessageState.FAILED,
+    "failed": MessageState.FAILED,
+    "canceled": MessageState.FAILED,
+}
+"""Twilio's message statuses as ours; those that are missing say only that it is on its way."""
+
+
+class Letter(Model):
+    """The words of a message, in its reader's language; only e-mails have a subject."""
+
+    text: str
+    subject: str | None = None
+
+
+class Word(Model):
+    """What became of a message, by the provider or by ourselves; the code is the provider's, `erased` or none."""
+
+    state: MessageState
+    provider_id: str | None = None
+    error_code: str | None = None
+
+
+class Begun(Model):
+    """A try that may go out now; `unsettled_since` is when an earlier one began whose outcome nobody knows."""
+
+    message: Message | None
+    """None where its words were erased meanwhile."""
+    unsettled_since: UtcDatetime | None

@@ -27,7 +27,7 @@ from models.booking import (
 )
 from models.compliance import AuditEntry
 from models.identity import Invitation, Scope
-from models.messaging import Message
+from models.messaging import Begun, Letter, Message, MessageState, Word
 from models.money import Money
 from models.payments import (
     Capture,
@@ -355,6 +355,54 @@ class Messenger(Protocol):
 
     async def send(self, message: Message) -> None:
         """Keep the message and see to its delivery, once per id; returns before it is delivered."""
+        ...
+
+
+class Notifications(Protocol):
+    """The messages' documents, their words sealed."""
+
+    async def keep(self, scope: Scope, message: Message, at: datetime) -> None:
+        """Keep a message once per id."""
+        ...
+
+    async def begin(self, scope: Scope, message_id: str, at: datetime) -> Begun | None:
+        """Note that a try begins; None where it is no longer to be sent: sent, failed, expired or not there."""
+        ...
+
+    async def not_taken(self, scope: Scope, message_id: str, at: datetime) -> None:
+        """Note that the last try certainly sent nothing."""
+        ...
+
+    async def settle(self, scope: Scope, message_id: str, word: Word, at: datetime) -> MessageState | None:
+        """Move it forward, never back; the state as it stands, None where there is no such message."""
+        ...
+
+    async def state(self, scope: Scope, message_id: str) -> MessageState | None:
+        """What became of it so far."""
+        ...
+
+    async def of_provider(self, scope: Scope, provider_id: str) -> str | None:
+        """The id of the message that the provider calls by that id."""
+        ...
+
+
+class Texts(Protocol):
+    """The words of messages."""
+
+    def letter(self, message: Message) -> Letter:
+        """What a message says, in its language or else in English."""
+        ...
+
+
+class Carrier(Protocol):
+    """How messages leave. Raises `DeliveryError` where one is not taken, `UnavailableError` where that is unknown."""
+
+    async def send(self, message: Message, letter: Letter) -> Word:
+        """Hand it over; the answer says under which id and how far it is."""
+        ...
+
+    async def find(self, message: Message, letter: Letter, since: datetime) -> Word | None:
+        """The message as the carrier has it, if it took it after that instant; None also where it cannot tell."""
         ...
 
 

@@ -1,10 +1,15 @@
-"""The payment gateway's signatures (Razorpay: HMAC-SHA256 as lower-case hex), compared in constant time."""
+"""Signatures of those who call us, compared in constant time.
+
+Razorpay: HMAC-SHA256 as lower-case hex. Twilio: HMAC-SHA1 as base64, over the address that was called and every
+parameter of the form, sorted by name.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _HEX_LENGTH = 64
 
@@ -24,6 +29,13 @@ def webhook_is_signed(secrets: Sequence[bytes], body: bytes, signature: str) -> 
     # Every secret is tried, so that the time taken tells nothing about which one fits.
     matches = [_equal(sign(secret, body), signature) for secret in secrets]
     return any(matches)
+
+
+def callback_is_signed(token: bytes, url: str, params: Mapping[str, str], signature: str) -> bool:
+    """Whether a messaging callback is genuine; `url` is the public address, with its query, that was called."""
+    message = url + "".join(name + params[name] for name in sorted(params))
+    expected = base64.b64encode(hmac.digest(token, message.encode(), hashlib.sha1))
+    return hmac.compare_digest(expected, signature.encode("utf-8", "replace"))
 
 
 def _equal(expected: str, signature: str) -> bool:

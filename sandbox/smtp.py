@@ -1,6 +1,7 @@
 """A mail server that takes every message and shows it in the inboxes; armed faults strike when a message is handed in.
 
-It speaks what a submitting client needs (RFC 5321 with SIZE, 8BITMIME, SMTPUTF8 and AUTH PLAIN, which takes any
+The mailbox `nobody` exists at no domain, so that there is a recipient who is refused. It speaks what a submitting
+client needs (RFC 5321 with SIZE, 8BITMIME, SMTPUTF8 and AUTH PLAIN, which takes any
 name and password) and relays nothing.
 """
 
@@ -26,6 +27,7 @@ LARGEST_MESSAGE = 10 * 1024 * 1024
 LONGEST_LINE = 65536
 IDLE_SECONDS = 300.0
 ADDRESS = re.compile(r"(?:FROM|TO):\s*<([^<>\s]*)>", re.IGNORECASE)
+UNKNOWN = "nobody@"
 STORED = "250 2.0.0 Ok: queued as {}"
 
 
@@ -216,7 +218,7 @@ def _addressed(session: _Session, verb: str, rest: str) -> str:
         return "250 2.1.0 Ok"
     if session.sender is None:
         return "503 5.5.1 Name the sender first"
-    if "@" not in found[1]:
+    if "@" not in found[1] or found[1].lower().startswith(UNKNOWN):
         return "550 5.1.1 No such mailbox"
     session.recipients.append(found[1])
     return "250 2.1.5 Ok"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from temporalio.client import Client
@@ -16,10 +16,12 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
+from activities.messaging import MessagingActivities
 from activities.onboarding import OnboardingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
+from adapters.carriers import CarrierByChannel, carriers
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
@@ -28,16 +30,19 @@ from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import RedisFeed
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
-from adapters.unconfigured import NoInvites, NoMessenger
+from adapters.texts import FileTexts
+from adapters.unconfigured import NoInvites
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
 from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.messaging import MessageWorkflow
+from workflows.messenger import DurableMessenger
 from workflows.onboarding import OnboardingWorkflow
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
-from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE
+from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_QUEUE
 from workflows.reporter import Reporter
 
 CACHED_WORKFLOWS = 500
@@ -50,6 +55,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     LeaveWorkflow,
     OnboardingWorkflow,
 )
+NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow,)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow,)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -64,6 +70,7 @@ class Family(StrEnum):
 
     BOOKING = "booking"
     GATEWAY = "gateway"
+    NOTIFY = "notify"
     BULK = "bulk"
     RELAY = "relay"
 
@@ -79,13 +86,13 @@ async def run_worker(
 
     `metrics` is the `host:port` where the workflow library's own figures are served to Prometheus.
     """
-    async with _everything(settings, metrics) as (client, stores, gateway, feed):
+    async with _everything(settings, metrics) as wired:
         tasks = [
             asyncio.create_task(_serve(worker, stop), name=worker.task_queue)
-            for worker in _workers(settings, client, stores, gateway, families, faults)
+            for worker in _workers(settings, wired, families, faults)
         ]
         if Family.RELAY in families:
-            tasks.append(asyncio.create_task(_relay(stores, feed, stop), name="relay"))
+            tasks.append(asyncio.create_task(_relay(wired.stores, wired.feed, stop), name="relay"))
         log.info("worker ready", queues=[task.get_name() for task in tasks])
         try:
             await asyncio.gather(*tasks)
@@ -94,7 +101,14 @@ async def run_worker(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-Wired = tuple[Client, Repositories, RazorpayGateway, RedisFeed]
+class Wired(NamedTuple):
+    """What was connected."""
+
+    client: Client
+    stores: Repositories
+    gateway: RazorpayGateway
+    carrier: CarrierByChannel
+    feed: RedisFeed
 
 
 @asynccontextmanager
@@ -114,7 +128,8 @@ async def _everything(settings: Settings, metrics: str | None) -> AsyncIterator[
         gateway = razorpay_gateway(settings)
         stack.callback(gateway.close)
         runtime = metrics_runtime(metrics) if metrics else None
-        yield await connect_temporal(settings, runtime=runtime), stores, gateway, feed
+        carrier = stack.enter_context(carriers(settings))
+        yield Wired(await connect_temporal(settings, runtime=runtime), stores, gateway, carrier, feed)
 
 
 class TimeWord:
@@ -151,14 +166,8 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def _workers(
-    settings: Settings,
-    client: Client,
-    stores: Repositories,
-    gateway: RazorpayGateway,
-    families: Sequence[Family],
-    faults: Faults | None,
-) -> list[Worker]:
+def _workers(settings: Settings, wired: Wired, families: Sequence[Family], faults: Faults | None) -> list[Worker]:
+    client, stores, gateway = wired.client, wired.stores, wired.gateway
     booking = BookingActivities(stores.claims, stores.appointments)
     availability = AvailabilityActivities(stores.leaves, stores.publications, stores.claims, stores.appointments)
     payments = PaymentActivities(gateway, stores.payments, stores.appointments)
@@ -166,13 +175,14 @@ def _workers(
         stores.applications,
         stores.practices,
         stores.publications,
-        NoMessenger(),
+        DurableMessenger(client, stores.notifications),
         secret=settings.id_secret,
         public_url=settings.public_url,
         reviewers=settings.reviewers_email,
     )
     practices = PracticeActivities(stores.applications, stores.practices, NoInvites())
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, Reporter(client))
+    messaging = MessagingActivities(stores.notifications, FileTexts(), wired.carrier)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
@@ -181,6 +191,7 @@ def _workers(
             [*_steps(booking), *_steps(payments), *_steps(availability), *_steps(onboarding), *_steps(practices)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
+        Family.NOTIFY: (NOTIFY_QUEUE, list(NOTIFY_WORKFLOWS), _steps(messaging)),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), _steps(operations)),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []

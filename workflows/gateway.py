@@ -55,6 +55,7 @@ from models.publishing import LeaveRef
 from workflows import attributes
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.messenger import DurableMessenger
 from workflows.onboarding_gateway import OnboardingGateway
 from workflows.placement import Placement, Placements
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
@@ -73,7 +74,7 @@ QUERY_TIMEOUT = timedelta(seconds=3)
 NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
-__all__ = ["Placement", "Stores", "WorkflowGateway"]
+__all__ = ["DurableMessenger", "Placement", "Stores", "WorkflowGateway"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 BOOKING_QUEUE = "booking"
 GATEWAY_QUEUE = "gateway"
+NOTIFY_QUEUE = "notify"
 BULK_QUEUE = "bulk"
 
 TASK_TIMEOUT = timedelta(seconds=3)
@@ -64,6 +65,18 @@ REFUND_TRY = StepPolicy(
     # A few quick tries; after them the refund is shown as unknown and looked at again later.
     RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_attempts=4),
 )
+DELIVERY = StepPolicy(
+    NOTIFY_QUEUE,
+    timedelta(seconds=15),
+    # Whoever carries messages comes back; each message says itself how long it is worth trying.
+    RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
+NOTE = StepPolicy(
+    NOTIFY_QUEUE,
+    timedelta(seconds=10),
+    # Our own database, as above, for those who work for messages.
+    RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10)),
+)
 SWEEP = StepPolicy(
     BULK_QUEUE,
     timedelta(minutes=5),
@@ -78,12 +91,13 @@ R = TypeVar("R")
 Step = Callable[[Any, A], Awaitable[R]]
 
 
-async def regular(step: Step[A, R], arg: A, policy: StepPolicy, summary: str) -> R:
-    """Run a step on its queue under its full retry policy."""
+async def regular(step: Step[A, R], arg: A, policy: StepPolicy, summary: str, *, within: timedelta | None = None) -> R:
+    """Run a step on its queue under its full retry policy, with all its tries at most as long as `within`."""
     return await workflow.execute_activity_method(
         step,
         arg,
         task_queue=policy.queue,
+        schedule_to_close_timeout=within,
         start_to_close_timeout=policy.timeout,
         retry_policy=policy.retry,
         summary=summary,
@@ -119,7 +133,9 @@ async def local(step: Step[A, R], arg: A, summary: str) -> R:
     )
 
 
-async def local_first(step: Step[A, R], arg: A, policy: StepPolicy, summary: str) -> R:
+async def local_first(
+    step: Step[A, R], arg: A, policy: StepPolicy, summary: str, *, within: timedelta | None = None
+) -> R:
     """Run a step within the worker, which costs one event instead of three; if that fails, on its queue.
 
     Raises what the outside refused for good; everything else is tried again.
@@ -129,7 +145,7 @@ async def local_first(step: Step[A, R], arg: A, policy: StepPolicy, summary: str
     except FailureError as error:
         if is_cancelled(error) or is_refusal(error):
             raise
-    return await regular(step, arg, policy, summary)
+    return await regular(step, arg, policy, summary, within=within)
 
 
 async def until(condition: Callable[[], bool], instant: datetime, summary: str) -> None:

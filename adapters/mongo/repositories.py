@@ -14,6 +14,7 @@ from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.leaves import MongoLeaves
+from adapters.mongo.messaging import MongoNotifications
 from adapters.mongo.onboarding import MongoApplications
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.practices import MongoPractices
@@ -53,6 +54,7 @@ class Repositories:
     leaves: MongoLeaves
     payments: MongoPayments
     inbox: MongoWebhookInbox
+    notifications: MongoNotifications
     audit: MongoAuditTrail
     users: MongoUsers
     sessions: MongoSessions
@@ -94,6 +96,7 @@ class Repositories:
             leaves=MongoLeaves(database, vault, on_published),
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
+            notifications=MongoNotifications(database, vault),
             audit=MongoAuditTrail(auditor[addresses.database]),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),

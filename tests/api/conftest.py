@@ -98,6 +98,10 @@ def settings_for(servers: Addresses, database: str, **changes: object) -> Settin
         "temporal_namespace": servers.temporal_namespace,
         "razorpay_base_url": "http://127.0.0.1:9",
         "razorpay_webhook_secrets": SecretStr(",".join(WEBHOOK_SECRETS)),
+        "twilio_base_url": "http://127.0.0.1:9",
+        "twilio_account_sid": "AC" + "0" * 32,
+        "twilio_auth_token": SecretStr("messaging-secret"),
+        "twilio_sms_from": "+15005550006",
     }
     return Settings.model_validate({**values, **changes})
 

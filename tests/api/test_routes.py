@@ -30,10 +30,10 @@ OPERATION_IDS = [operation["operationId"] for _, _, operation in OPERATIONS]
 ALWAYS_PUBLIC = {
     "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/.well-known/jwks.json",
     "/v1/clinics/by-slug/{slug}", "/v1/providers", "/v1/providers/{provider_id}",
-    "/v1/providers/{provider_id}/slots", "/v1/webhooks/razorpay",
     "/v1/auth/login", "/v1/auth/refresh",
     "POST /v1/onboarding/applications", "/v1/onboarding/applications/{application_id}/verify-email",
     "/v1/onboarding/applications/{application_id}/link",
+    "/v1/providers/{provider_id}/slots", "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status",
 }  # fmt: skip
 """Everything that anybody may call; a route is added here by a decision, never by accident."""
 

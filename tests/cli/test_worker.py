@@ -19,11 +19,12 @@ PRODUCTION = Settings.model_construct(profile=Profile.PRODUCTION)
 @pytest.mark.parametrize(
     ("queue", "relay", "families"),
     [
-        ("all", True, {"booking", "gateway", "bulk", "relay"}),
-        ("all", False, {"booking", "gateway", "bulk"}),
+        ("all", True, {"booking", "gateway", "notify", "bulk", "relay"}),
+        ("all", False, {"booking", "gateway", "notify", "bulk"}),
         ("booking", True, {"booking", "relay"}),
         ("booking", False, {"booking"}),
         ("gateway", True, {"gateway"}),
+        ("notify", True, {"notify"}),
         ("bulk", True, {"bulk"}),
         ("relay", True, {"relay"}),
         ("relay", False, {"relay"}),

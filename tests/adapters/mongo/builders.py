@@ -20,6 +20,7 @@ from models.booking import (
     WaitingFor,
 )
 from models.compliance import AuditAction, AuditEntry
+from models.messaging import Channel, Message, Template
 from models.money import Money
 from models.payments import Capture, PaymentState, RefundReason, RefundRecord, RefundState
 from models.policy import TenantPolicy
@@ -208,3 +209,19 @@ def an_entry(**changes: object) -> AuditEntry:
         "subject_id": "usr_patient",
     }
     return AuditEntry.model_validate({**fields, **changes})
+
+
+def a_message(**change: object) -> Message:
+    """A code to a phone, good for ten minutes."""
+    fields = {
+        "id": new("msg"),
+        "tenant_id": new("ten"),
+        "subject_id": new("usr"),
+        "channel": Channel.SMS,
+        "to": "+919812345678",
+        "template": Template.OTP,
+        "params": {"code": "246810", "minutes": "5"},
+        "expires_at": DAY + minutes(10),
+        **change,
+    }
+    return Message.model_validate(fields)

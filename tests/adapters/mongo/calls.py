@@ -10,6 +10,7 @@ from adapters.mongo.repositories import Repositories
 from models.availability import Availability
 from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
 from models.identity import Public, Scope, Subject, System
+from models.messaging import Message, MessageState, Word
 from models.payments import (
     LedgerTransaction,
     RefundRecord,
@@ -28,6 +29,7 @@ from tests.adapters.mongo.builders import (
     a_clinic,
     a_command,
     a_confirmation,
+    a_message,
     a_provider,
     a_refund,
     a_refund_entry,
@@ -65,6 +67,7 @@ class World:
     event: WebhookEvent
     leave: Leave
     application: str
+    message: Message
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -108,6 +111,8 @@ async def build(stores: Repositories) -> World:
     await stores.payments.open_refund(WORLD, refund, "a note", DAY)
     event = WebhookEvent(id=new("evt"), type="refund.processed", raw_sha256="00", created_at=DAY)
     await stores.inbox.store(event)
+    message = a_message(tenant_id=clinic.tenant_id)
+    await stores.notifications.keep(WORLD, message, DAY)
     return World(
         clinic=clinic,
         provider=provider,
@@ -123,6 +128,7 @@ async def build(stores: Repositories) -> World:
         event=event,
         leave=await _a_leave(stores, provider),
         application=await an_application(stores),
+        message=message,
     )
 
 
@@ -156,6 +162,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **people.on_records(stores, world.people),
         **on_applications(stores, world.application),
         **on_practices(stores, world.clinic, world.provider),
+        **_on_messages(stores, world),
     }
 
 
@@ -172,6 +179,21 @@ def _on_publications(stores: Repositories, world: World) -> dict[str, Call]:
         "leaves.find": lambda scope: leaves.find(scope, world.leave.id),
         "leaves.page": lambda scope: _items(leaves.page(scope, provider, 5, None)),
         "leaves.advance": lambda scope: leaves.advance(scope, world.leave, LeaveState.TAKEN, LeaveTally()),
+    }
+
+
+def _on_messages(stores: Repositories, world: World) -> dict[str, Call]:
+    notifications, message = stores.notifications, world.message
+    sent = Word(state=MessageState.SENT, provider_id=new("SM"))
+    return {
+        "notifications.keep": lambda scope: notifications.keep(
+            scope, message.model_copy(update={"id": new("msg")}), DAY
+        ),
+        "notifications.state": lambda scope: notifications.state(scope, message.id),
+        "notifications.begin": lambda scope: notifications.begin(scope, message.id, DAY),
+        "notifications.not_taken": lambda scope: notifications.not_taken(scope, message.id, DAY),
+        "notifications.settle": lambda scope: notifications.settle(scope, message.id, sent, DAY),
+        "notifications.of_provider": lambda scope: notifications.of_provider(scope, f"SM{message.id}"),
     }
 
 
@@ -315,6 +337,7 @@ def every_method(stores: Repositories) -> set[str]:
         "leaves",
         "payments",
         "inbox",
+        "notifications",
         "audit",
         "leases",
         "tenancy",

@@ -1,0 +1,83 @@
+"""Steps of a message's delivery: at least once, and never knowingly twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.failures import typed_failures
+from models.base import Id, Model, UtcDatetime
+from models.errors import DeliveryError
+from models.identity import Tenant
+from models.messaging import Message, MessageState, Word
+from models.ports import Carrier, Notifications, Texts
+
+ERASED = "erased"
+
+
+class Delivery(Model):
+    """Which message is to be delivered, and until when it is worth that; nothing of what it says."""
+
+    tenant_id: Id
+    subject_id: Id
+    message_id: Id
+    expires_at: UtcDatetime
+
+
+class MessagingActivities:
+    """Loads what was kept, words it, hands it over and notes what became of it."""
+
+    def __init__(self, notifications: Notifications, texts: Texts, carrier: Carrier) -> None:
+        """Where messages are kept, what they say and who takes them."""
+        self._notifications = notifications
+        self._texts = texts
+        self._carrier = carrier
+
+    @activity.defn(name="messaging.deliver")
+    async def deliver(self, delivery: Delivery) -> MessageState:
+        """Send it, unless it was sent, has failed or has expired; the state as it then is.
+
+        Fails, and may be tried again, where the carrier does not take it now or nobody knows whether it did. A try
+        after the latter looks first whether the carrier has it; the carrier may still take it between the two.
+        """
+        scope = Tenant(delivery.tenant_id)
+        with typed_failures():
+            begun = await self._notifications.begin(scope, delivery.message_id, datetime.now(UTC))
+            if begun is None:
+                return await self._ended(delivery)
+            if begun.message is None:
+                return await self._settle(delivery, Word(state=MessageState.FAILED, error_code=ERASED))
+            return await self._settle(delivery, await self._hand_over(delivery, begun.message, begun.unsettled_since))
+
+    @activity.defn(name="messaging.give_up")
+    async def give_up(self, delivery: Delivery) -> MessageState:
+        """Note that nobody tries any more."""
+        with typed_failures():
+            return await self._settle(delivery, Word(state=MessageState.EXPIRED))
+
+    async def _hand_over(self, delivery: Delivery, message: Message, unsettled_since: datetime | None) -> Word:
+        letter = self._texts.letter(message)
+        if unsettled_since is not None:
+            found = await self._carrier.find(message, letter, unsettled_since)
+            if found is not None:
+                return found
+        try:
+            return await self._carrier.send(message, letter)
+        except DeliveryError as error:
+            if error.permanent:
+                return Word(state=MessageState.FAILED, error_code=error.code)
+            await self._notifications.not_taken(Tenant(delivery.tenant_id), message.id, datetime.now(UTC))
+            raise
+
+    async def _ended(self, delivery: Delivery) -> MessageState:
+        state = await self._notifications.state(Tenant(delivery.tenant_id), delivery.message_id)
+        if state is MessageState.QUEUED:
+            return await self._settle(delivery, Word(state=MessageState.EXPIRED))
+        # One that is not there any more was erased with its reader.
+        return state or MessageState.FAILED
+
+    async def _settle(self, delivery: Delivery, word: Word) -> MessageState:
+        scope = Tenant(delivery.tenant_id)
+        state = await self._notifications.settle(scope, delivery.message_id, word, datetime.now(UTC))
+        return state or MessageState.FAILED

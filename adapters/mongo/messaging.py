@@ -1,0 +1,130 @@
+"""Messages to people: to whom and with which words is sealed, how far each has come is not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id, literal
+from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.schema import Declared
+from adapters.mongo.scopes import reason_of, require, scoped
+from models.errors import not_found
+from models.identity import Scope
+from models.messaging import MESSAGE_TRANSITIONS, Begun, Message, MessageState, Word
+
+DECLARED: Final = Declared(
+    "notifications",
+    (IndexModel([("provider_id", ASCENDING)], name="provider", partialFilterExpression={"provider_id": {"$gt": ""}}),),
+)
+
+_PERSONAL: Final = {"to", "params"}
+_CLEAR: Final = tuple(name for name in Message.model_fields if name not in {"id", *_PERSONAL})
+
+
+class MongoNotifications:
+    """Implements `models.ports.Notifications` on `notifications`; `attempted_at` stands while a try is unsettled."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        """`vault` seals addresses and words under each subject's identity key."""
+        self._notifications: Collection = database["notifications"]
+        self._vault = vault
+
+    @answering
+    async def keep(self, scope: Scope, message: Message, at: datetime) -> None:
+        """One insert. Raises `not_found` where the scope does not reach the message, or the id is another tenant's."""
+        document: Document = {
+            "_id": message.id,
+            **message.model_dump(exclude={"id", *_PERSONAL}),
+            "state": MessageState.QUEUED,
+            "attempts": 0,
+            "uncertain": 0,
+            "version": 1,
+            "created_at": at,
+            "updated_at": at,
+        }
+        require(scope, document)
+        personal = message.model_dump(include=_PERSONAL)
+        document["sealed"] = {"identity": await self._vault.seal(message.subject_id, DataClass.IDENTITY, personal)}
+        try:
+            await self._notifications.insert_one(document)
+        except DuplicateKeyError as error:
+            if not clashes_on_id(error) or await self.state(scope, message.id) is None:
+                raise not_found() from error
+
+    @answering
+    async def begin(self, scope: Scope, message_id: str, at: datetime) -> Begun | None:
+        """One conditional update; a try that follows an unsettled one counts as uncertain."""
+        unsettled = {"$gt": ["$attempted_at", None]}
+        before: Document | None = await self._notifications.find_one_and_update(
+            scoped(scope, {"_id": message_id, "state": MessageState.QUEUED, "expires_at": {"$gt": at}}),
+            [
+                {
+                    "$set": {
+                        "attempted_at": literal(at),
+                        "attempts": {"$add": ["$attempts", 1]},
+                        "uncertain": {"$add": ["$uncertain", {"$cond": [unsettled, 1, 0]}]},
+                        "version": {"$add": ["$version", 1]},
+                        "updated_at": literal(at),
+                    }
+                }
+            ],
+            comment=reason_of(scope),
+        )
+        if before is None:
+            return None
+        sealed = before["sealed"]
+        [personal] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
+        message = None
+        if personal is not None and personal is not ERASED:
+            clear = {name: before[name] for name in _CLEAR}
+            message = Message.model_validate({"id": message_id, **clear, **personal})
+        return Begun.model_validate({"message": message, "unsettled_since": before.get("attempted_at")})
+
+    @answering
+    async def not_taken(self, scope: Scope, message_id: str, at: datetime) -> None:
+        """One update."""
+        await self._notifications.update_one(
+            scoped(scope, {"_id": message_id}),
+            {"$unset": {"attempted_at": ""}, "$set": {"updated_at": at}, "$inc": {"version": 1}},
+            comment=reason_of(scope),
+        )
+
+    @answering
+    async def settle(self, scope: Scope, message_id: str, word: Word, at: datetime) -> MessageState | None:
+        """One conditional update; a word that comes too late changes nothing."""
+        before = sorted(state for state, after in MESSAGE_TRANSITIONS.items() if word.state in after)
+        values: Document = {"state": word.state, "error_code": word.error_code, "updated_at": at}
+        if word.provider_id is not None:
+            values["provider_id"] = word.provider_id
+        after: Document | None = await self._notifications.find_one_and_update(
+            scoped(scope, {"_id": message_id, "state": {"$in": before}}),
+            {"$set": values, "$unset": {"attempted_at": ""}, "$inc": {"version": 1}},
+            {"state": 1},
+            return_document=ReturnDocument.AFTER,
+            comment=reason_of(scope),
+        )
+        return await self.state(scope, message_id) if after is None else _state(after)
+
+    @answering
+    async def state(self, scope: Scope, message_id: str) -> MessageState | None:
+        """One read by id."""
+        found = await self._notifications.find_one(
+            scoped(scope, {"_id": message_id}), {"state": 1}, comment=reason_of(scope)
+        )
+        return None if found is None else _state(found)
+
+    @answering
+    async def of_provider(self, scope: Scope, provider_id: str) -> str | None:
+        """One read by an index."""
+        found = await self._notifications.find_one(
+            scoped(scope, {"provider_id": provider_id}), {"_id": 1}, comment=reason_of(scope)
+        )
+        return None if found is None else str(found["_id"])
+
+
+def _state(document: Document) -> MessageState:
+    return MessageState(str(document["state"]))

@@ -1,0 +1,126 @@
+"""Text and WhatsApp messages: Twilio's own client, off the event loop, within a time, failing in our words.
+
+Sending has no idempotency key. Whoever repeats a try whose answer was lost asks first with `find`, which knows the
+message again by its address, its words and the time. Source of the facts: Twilio's API reference (Messages, error
+dictionary) and the client's source, 9.13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import requests
+from pydantic import BaseModel, ConfigDict, ValidationError
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+
+from models.base import UtcDatetime
+from models.errors import DeliveryError, UnavailableError
+from models.messaging import PROVIDER_STATES, Channel, Letter, Message, MessageState, Word
+
+TIMEOUT_SECONDS: Final = 2.0
+"""For each answer; shorter than a local step, so that a try has ended before the next begins."""
+
+THREADS: Final = 8
+LOOKED_THROUGH: Final = 20
+CLOCKS: Final = timedelta(seconds=5)
+"""How far the provider's clock, which shows whole seconds, may be behind ours."""
+
+_WHATSAPP: Final = "whatsapp:"
+T = TypeVar("T")
+
+
+class _Sent(BaseModel):
+    """What we read of the provider's message."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, hide_input_in_errors=True)
+
+    sid: str
+    status: str
+    body: str | None
+    error_code: int | None
+    date_created: UtcDatetime
+
+    def word(self) -> Word:
+        state = PROVIDER_STATES.get(self.status, MessageState.SENT)
+        code = None if self.error_code is None else str(self.error_code)
+        return Word(state=state, provider_id=self.sid, error_code=code)
+
+
+class TwilioCarrier:
+    """Implements `models.ports.Carrier` for text and WhatsApp messages."""
+
+    def __init__(
+        self, base_url: str, account: tuple[str, str], *, senders: dict[Channel, str], callback_url: str
+    ) -> None:
+        """`account` is its SID and secret; `callback_url` is told what becomes of each message."""
+        self._http = TwilioHttpClient(timeout=TIMEOUT_SECONDS)
+        self._client = Client(*account, http_client=self._http)
+        self._client.api.base_url = base_url
+        self._senders = senders
+        self._callback_url = callback_url
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio")
+
+    async def send(self, message: Message, letter: Letter) -> Word:
+        """One call. A channel without a sender takes nothing for good."""
+        sender = self._senders.get(message.channel)
+        if sender is None:
+            raise DeliveryError("no_sender", permanent=True)
+        prefix = _prefix(message)
+
+        def create() -> _Sent:
+            made = self._client.messages.create(
+                to=prefix + message.to,
+                from_=prefix + sender,
+                body=letter.text,
+                status_callback=f"{self._callback_url}?message={quote(message.id, safe='')}",
+            )
+            return _Sent.model_validate(made)
+
+        return (await self._call(create)).word()
+
+    async def find(self, message: Message, letter: Letter, since: datetime) -> Word | None:
+        """The newest messages to this address, one page of them."""
+
+        def look() -> list[_Sent]:
+            found = self._client.messages.list(to=_prefix(message) + message.to, limit=LOOKED_THROUGH)
+            return [_Sent.model_validate(one) for one in found]
+
+        earliest = since.astimezone(UTC) - CLOCKS
+        for sent in await self._call(look):
+            if sent.body == letter.text and sent.date_created >= earliest:
+                return sent.word()
+        return None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._threads.shutdown(wait=False)
+        self._http.session.close()
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _typed, work)
+
+
+def _prefix(message: Message) -> str:
+    return _WHATSAPP if message.channel is Channel.WHATSAPP else ""
+
+
+def _typed(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except TwilioRestException as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise UnavailableError(f"the messaging provider is in trouble: {error.status}") from None
+        # Only what is wrong with the message stays wrong: limits, credentials and accounts of ours may be mended.
+        raise DeliveryError(str(error.code), permanent=error.status == HTTPStatus.BAD_REQUEST) from None
+    except requests.ConnectTimeout:
+        raise DeliveryError("unreachable", permanent=False) from None
+    except (requests.RequestException, TwilioException, ValidationError, ValueError) as error:
+        raise UnavailableError(f"the messaging provider gave no usable answer: {type(error).__name__}") from None
