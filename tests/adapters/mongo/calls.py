@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import getmembers, iscoroutinefunction
 
 from adapters.mongo.repositories import Repositories
@@ -47,6 +47,8 @@ from tests.adapters.mongo.people import People
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
 NOTHING = Intake()
+NO_REPOSITORIES = frozenset({"database", "vault", "clients"})
+"""What of `Repositories` is none."""
 
 
 @dataclass(frozen=True)
@@ -328,27 +330,12 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
 
 
 def every_method(stores: Repositories) -> set[str]:
-    """The public methods of all repositories."""
-    stored = (
-        "claims",
-        "appointments",
-        "directory",
-        "publications",
-        "leaves",
-        "payments",
-        "inbox",
-        "notifications",
-        "audit",
-        "leases",
-        "tenancy",
-        *people.STORES,
-        "applications",
-        "practices",
-    )
+    """The public methods of all repositories, those that are added later included."""
     return {
-        f"{name}.{method}"
-        for name in stored
-        for method, _ in getmembers(type(getattr(stores, name)), iscoroutinefunction)
+        f"{field.name}.{method}"
+        for field in fields(stores)
+        if field.name not in NO_REPOSITORIES
+        for method, _ in getmembers(type(getattr(stores, field.name)), iscoroutinefunction)
         if not method.startswith("_")
     }
 

@@ -13,7 +13,6 @@ from models.identity import Account, Role, Scope, Subject, System
 from models.sessions import EndReason, Session
 from tests.adapters.mongo.builders import new
 
-STORES: Final = ("users", "sessions", "challenges", "tries")
 _WORLD: Final = System("the tests' world")
 _CLINIC: Final = "cli_of_people"
 
