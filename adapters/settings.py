@@ -78,6 +78,7 @@ _SECRETS: Final = {
 }
 """What the development profile uses, and nothing else may: found anywhere in a setting, also among rotated keys."""
 
+_KMS_KEY: Final = r"(local:(//[A-Za-z0-9+/=]+)?|file:///[^\s,]+)"
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", strip_whitespace=True)]
 MongoUrl = Annotated[SecretStr, Field(min_length=1)]
 
@@ -155,9 +156,13 @@ class Settings(BaseSettings):
         default=None, description="Object storage, `file://…` or `s3://…`."
     )
 
-    kms_url: Annotated[str, StringConstraints(pattern=r"^(local:(//[A-Za-z0-9+/=]+)?|file:///\S+)$")] = Field(
+    kms_url: Annotated[
+        str,
+        StringConstraints(pattern=rf"^{_KMS_KEY}(,{_KMS_KEY})*$"),
+    ] = Field(
         default="local:",
-        description="The key-encryption key, 96 bytes in base64: `file:///path` or `local://<base64>`.",
+        description="Key-encryption keys, 96 bytes in base64 each, as `file:///path` or `local://<base64>`; "
+        "comma-separated, newest first: `visitnow keys rotate` wraps all data keys under it.",
     )
     signing_keys: SecretStr = Field(
         default=SecretStr("dev:" + _SECRETS["signing_keys"]),
@@ -306,7 +311,7 @@ def _development_values(settings: Settings) -> Iterable[str]:
     for name, published in _SECRETS.items():
         if published in _text(settings, name):
             yield f"{_variable(name)} is a development value"
-    if settings.kms_url == "local:":
+    if "local:" in settings.kms_url.split(","):
         yield f"{_variable('kms_url')} must name a key-encryption key"
     if not settings.webhook_secrets:
         yield f"{_variable('razorpay_webhook_secrets')} is empty"

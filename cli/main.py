@@ -20,6 +20,8 @@ MODULES: Final = {
     "token": "cli.token",
     "ps": "cli.ps",
     "domain": "cli.domain",
+    "keys": "cli.keys",
+    "doctor": "cli.doctor",
     "openapi": "cli.openapi",
 }
 

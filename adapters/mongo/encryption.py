@@ -46,6 +46,10 @@ class DataClass(StrEnum):
     FINANCIAL = "financial"
 
 
+class RewrapError(Exception):
+    """A data key is wrapped under a key-encryption key that is not at hand."""
+
+
 class Erased(Enum):
     """What opening yields where the key was destroyed."""
 
@@ -94,6 +98,17 @@ def _decoded(encoded: str, what: str) -> bytes:
     return key
 
 
+def key_encryption_keys(kms_urls: str) -> dict[str, bytes]:
+    """The keys of comma-separated settings, newest first, by the name that a data key says it is wrapped under.
+
+    Raises ValueError as `key_encryption_key` does.
+    """
+    keys = [key_encryption_key(one.strip()) for one in kms_urls.split(",")]
+    named = {f"{_PROVIDER}:{hashlib.sha256(key).hexdigest()[:16]}": key for key in keys}
+    # Data keys made before keys had names are wrapped under the oldest.
+    return {**named, _PROVIDER: keys[-1]}
+
+
 class Vault:
     """Seals and opens subdocuments.
 
@@ -103,13 +118,18 @@ class Vault:
     """
 
     def __init__(self, url: str, database: str, kms_url: str) -> None:
-        """Connects with its first use. Raises ValueError as `key_encryption_key` does."""
-        key = key_encryption_key(kms_url)
+        """Connects with its first use; `kms_url` may name several keys, as `key_encryption_keys` reads it.
+
+        New data keys are wrapped under the first; those wrapped under another one open all the same.
+        Raises ValueError as `key_encryption_key` does.
+        """
+        keys = key_encryption_keys(kms_url)
+        self._newest = next(iter(keys))
         self._client: MongoClient[Document] = MongoClient(url, appname="visitnow-vault", w="majority", **TIMEOUTS)
         # The driver fetches keys at this level: one that another process is just making must not be seen before.
         self._keys = self._client[database].get_collection(VAULT_COLLECTION, read_concern=ReadConcern("majority"))
         self._encryption: ClientEncryption[Document] = ClientEncryption(
-            {_PROVIDER: {"key": key}}, f"{database}.{VAULT_COLLECTION}", self._client, _OPTIONS
+            {name: {"key": key} for name, key in keys.items()}, f"{database}.{VAULT_COLLECTION}", self._client, _OPTIONS
         )
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         self._known: OrderedDict[str, Binary] = OrderedDict()
@@ -126,6 +146,15 @@ class Vault:
         if not any(sealed):
             return [None] * len(sealed)
         return await self._in_thread(lambda: self._open(sealed))
+
+    @answering
+    async def rewrap(self, at_once: int = 500) -> int:
+        """Wrap up to so many data keys under the newest key-encryption key; how many there were, 0 when all are.
+
+        The data keys themselves stay what they are, so nothing that is sealed changes. Raises `RewrapError` where
+        the key that one of them is wrapped under is not among those of the setting.
+        """
+        return await self._in_thread(lambda: self._rewrap(at_once))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -156,13 +185,26 @@ class Vault:
     def _encrypted(self, content: Document, key_id: Binary) -> Binary:
         return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
 
+    def _rewrap(self, at_once: int) -> int:
+        others = {"masterKey.provider": {"$ne": self._newest}}
+        found = [_key_id(one) for one in self._keys.find(others, {"_id": 1}, limit=at_once)]
+        try:
+            if found:
+                self._encryption.rewrap_many_data_key({"_id": {"$in": found}}, self._newest)
+        except EncryptionError as error:
+            if unanswered(error):
+                raise
+            msg = "a data key is wrapped under a key-encryption key that the setting does not name"
+            raise RewrapError(msg) from error
+        return len(found)
+
     def _find_or_make(self, name: str) -> Binary:
         found = self._find(name)
         if found is not None:
             return found
         self._ensure_index()
         try:
-            return self._encryption.create_data_key(_PROVIDER, key_alt_names=[name])
+            return self._encryption.create_data_key(self._newest, key_alt_names=[name])
         except EncryptionError as error:
             if not isinstance(error.cause, DuplicateKeyError):
                 raise

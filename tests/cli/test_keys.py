@@ -1,0 +1,62 @@
+"""The operator's commands on the stores: keys are rotated, and a database that is not as declared is told."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import pytest
+from pymongo import MongoClient
+
+from adapters.connections import mongo_addresses
+from adapters.mongo.encryption import KEY_BYTES, DataClass, Vault
+from adapters.settings import Settings
+from cli.doctor import compared
+from cli.keys import rewrap_all
+from cli.migrate import prepare_stores
+from cli.output import CommandError
+from sandbox.servers.stack import Addresses
+from tests.api.conftest import settings_for
+
+
+def _key() -> str:
+    return f"local://{base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
+
+
+async def _sealed(settings: Settings, subjects: int) -> list[bytes]:
+    addresses = mongo_addresses(settings)
+    vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+    sealed = [bytes(await vault.seal(f"usr_{one}", DataClass.IDENTITY, {"n": one})) for one in range(subjects)]
+    await vault.close()
+    return sealed
+
+
+async def _opened(settings: Settings, sealed: list[bytes]) -> list[object]:
+    addresses = mongo_addresses(settings)
+    vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+    opened: list[object] = list(await vault.open(sealed))
+    await vault.close()
+    return opened
+
+
+async def test_keys_are_rotated_once_and_for_all(servers: Addresses, module_database_name: str) -> None:
+    old, new = _key(), _key()
+    settings = settings_for(servers, f"{module_database_name}_k", kms_url=old)
+    sealed = await _sealed(settings, 7)
+    turned = settings.model_copy(update={"kms_url": f"{new},{old}"})
+    with pytest.raises(CommandError):
+        await rewrap_all(settings.model_copy(update={"kms_url": new}))
+    assert await rewrap_all(turned) == 7
+    assert await rewrap_all(turned) == 0
+    assert await _opened(settings.model_copy(update={"kms_url": new}), sealed) == [{"n": one} for one in range(7)]
+
+
+async def test_the_doctor_tells_what_differs(servers: Addresses, module_database_name: str) -> None:
+    settings = settings_for(servers, f"{module_database_name}_d")
+    assert await compared(settings)
+    owner = servers.owner_mongodb_url(settings.database)
+    await prepare_stores(settings, owner)
+    assert await compared(settings) == []
+    with MongoClient[dict[str, object]](owner) as client:
+        client[settings.database]["settings_versions"].drop_index("newest")
+    assert await compared(settings) == ["settings_versions: the index newest is missing"]
