@@ -25,6 +25,7 @@ from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
 from api.publishing import Publisher
+from api.search import Searching
 from api.sessions import Sessions
 from api.sign_in import SignIn
 from api.streams import Streams
@@ -91,6 +92,7 @@ class Services:
     presenter: Presenter
     publisher: Publisher
     free_times: FreeTimes
+    searching: Searching
     listener: FeedListener
     streams: Streams
     tickets: Tickets

@@ -16,6 +16,7 @@ from adapters.redis.client import RedisClient, unavailable
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.limits import RateLimiter
+from adapters.redis.pages import Pages
 from adapters.redis.sessions import SessionCache
 from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
@@ -28,6 +29,7 @@ from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.presenter import Presenter
 from api.publishing import Publisher
+from api.search import Searching
 from api.services import Background, Services
 from api.sessions import Sessions
 from api.sign_in import Doors, SignIn
@@ -41,12 +43,14 @@ DRAIN_SECONDS = 5.0
 class TimeWord:
     """What happens when this process changes a practitioner's claims: forget here at once, tell the others soon."""
 
-    def __init__(self, feed: RedisFeed, background: Background) -> None:
-        """`free_times` and `gateway` are set once they exist; nothing can be forgotten before."""
+    def __init__(self, feed: RedisFeed, pages: Pages, background: Background) -> None:
+        """What keeps something is set once it exists; nothing can be forgotten before."""
+        self._pages = pages
         self._feed = feed
         self._background = background
         self.free_times: FreeTimes | None = None
         self.gateway: WorkflowGateway | None = None
+        self.searching: Searching | None = None
 
     def heard(self, practitioner_id: str) -> None:
         """Another process, or this one, has changed them."""
@@ -64,14 +68,21 @@ class TimeWord:
             self.free_times.published(provider_id, practitioner_id)
         if self.gateway is not None:
             self.gateway.published(provider_id)
+        if self.searching is not None:
+            self.searching.changed()
 
     async def published(self, provider_id: str, practitioner_id: str) -> None:
         """We have changed it; as with claims, Redis is not waited for."""
         self.heard_publication(provider_id, practitioner_id)
-        self._background.start(self._feed.published(provider_id, practitioner_id))
+        self._background.start(self._tell(provider_id, practitioner_id))
         if self.gateway is not None:
             # A practice that is not live yet waits for its first hours.
             self._background.start(self.gateway.onboarding.published(provider_id))
+
+    async def _tell(self, provider_id: str, practitioner_id: str) -> None:
+        # In this order: whoever hears of it and asks again must not be given a page of before.
+        await self._pages.drop_all()
+        await self._feed.published(provider_id, practitioner_id)
 
 
 @asynccontextmanager
@@ -81,7 +92,8 @@ async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]
         background = Background()
         redis = connect_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
-        word = TimeWord(RedisFeed(redis, settings.database), background)
+        pages = Pages(redis, settings.database)
+        word = TimeWord(RedisFeed(redis, settings.database), pages, background)
         stores = Repositories.connect(
             mongo_addresses(settings),
             on_time_changed=word.changed,
@@ -98,9 +110,9 @@ async def wired(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]
         passwords = Passwords()
         stack.callback(passwords.close)
         await passwords.prepare()
-        connected = _Connected(settings, stores, client, redis, listener)
+        connected = _Connected(settings, stores, client, redis, listener, pages)
         services = _services(connected, metrics, background, passwords)
-        word.free_times, word.gateway = services.free_times, services.gateway
+        word.free_times, word.gateway, word.searching = services.free_times, services.gateway, services.searching
         yield services
 
 
@@ -112,6 +124,7 @@ class _Connected(NamedTuple):
     client: Client
     redis: RedisClient
     listener: FeedListener
+    pages: Pages
 
 
 class _People(NamedTuple):
@@ -124,7 +137,7 @@ class _People(NamedTuple):
     @classmethod
     def of(cls, connected: _Connected, passwords: Passwords) -> Self:
         """Over the connected stores."""
-        settings, stores, _, redis, _ = connected
+        settings, stores, _, redis, _, _ = connected
         audit = AuditLog(stores.audit)
         sessions = Sessions(
             stores.sessions,
@@ -141,7 +154,7 @@ class _People(NamedTuple):
 
 
 def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
-    settings, stores, client, redis, listener = connected
+    settings, stores, client, redis, listener, pages = connected
     ports = Stores(
         stores.directory,
         stores.claims,
@@ -196,6 +209,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         free_times=FreeTimes(
             stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
         ),
+        searching=Searching(stores.search, stores.directory, pages, listener, background.start),
         listener=listener,
         streams=Streams(stores.appointments, presenter, listener, metrics),
         tickets=Tickets(redis, settings.database),

@@ -17,6 +17,7 @@ MODULES: Final = {
     "migrate": "cli.migrate",
     "schedules": "cli.schedules",
     "seed": "cli.seed.command",
+    "search": "cli.search",
     "token": "cli.token",
     "ps": "cli.ps",
     "domain": "cli.domain",

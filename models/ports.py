@@ -6,7 +6,7 @@ Every method of a store takes the scope whose documents it may touch, and every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -40,8 +40,9 @@ from models.payments import (
     RefundState,
     WebhookEvent,
 )
-from models.providers import Clinic, Listing, Offering, Provider, Service
+from models.providers import Clinic, Offering, Provider, Service
 from models.publishing import Booked, Leave, LeaveState, LeaveTally, Published
+from models.search import Facet, Found, SearchQuery
 from models.tenancy import Domain, SettingsVersion, TenantSettings
 
 T = TypeVar("T")
@@ -180,12 +181,6 @@ class Directory(Protocol):
         """A live provider with clinic, availability and tenant policy."""
         ...
 
-    async def page(
-        self, scope: Scope, filters: Mapping[str, str | int], limit: int, cursor: str | None
-    ) -> Page[Listing]:
-        """Live providers by name. Filters: q, specialty, language, city, mode, fee_max (paise), gender."""
-        ...
-
     async def profiles(self, scope: Scope, provider_ids: Sequence[str]) -> dict[str, Provider]:
         """Profiles by id, live or not, for showing appointments."""
         ...
@@ -263,6 +258,18 @@ class Leaves(Protocol):
         self, scope: Scope, leave: Leave, to: LeaveState, tally: LeaveTally | None = None
     ) -> LeaveState | None:
         """Move it forward; where it stands now, None where it is unknown."""
+        ...
+
+
+class Search(Protocol):
+    """The projection that searches read."""
+
+    async def page(self, scope: Scope, query: SearchQuery, limit: int, cursor: str | None) -> Page[Found]:
+        """Results in the order asked for. Raises `ValueError` for another search's cursor."""
+        ...
+
+    async def facets(self, scope: Scope, query: SearchQuery) -> dict[str, list[Facet]]:
+        """Each property's values with their counts over all results."""
         ...
 
 

@@ -27,13 +27,15 @@ from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
 from adapters.razorpay import RazorpayGateway
 from adapters.redis.client import connect as connect_redis
-from adapters.redis.feed import RedisFeed
+from adapters.redis.feed import FeedListener, RedisFeed
+from adapters.redis.pages import Pages
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
 from adapters.unconfigured import NoInvites
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
+from workers.projector import Projector
 from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
@@ -93,6 +95,7 @@ async def run_worker(
         ]
         if Family.RELAY in families:
             tasks.append(asyncio.create_task(_relay(wired.stores, wired.feed, stop), name="relay"))
+            tasks.append(asyncio.create_task(_project(settings, wired.stores, stop), name="projector"))
         log.info("worker ready", queues=[task.get_name() for task in tasks])
         try:
             await asyncio.gather(*tasks)
@@ -232,14 +235,41 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
 async def _relay(stores: Repositories, feed: RedisFeed, stop: asyncio.Event) -> None:
     async with ChangeWake.on(stores) as wake:
         relay = Relay(stores.appointments, stores.applications, stores.audit, feed, stores.leases, wake)
-        running = asyncio.create_task(relay.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not running.done():
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
-        else:
-            # The relay never ends by itself: what it raised ends the process.
-            await running
+        await _until(stop, relay.run())
+
+
+async def _project(settings: Settings, stores: Repositories, stop: asyncio.Event) -> None:
+    url = settings.redis_url.get_secret_value()
+    redis = connect_redis(url)
+    pages = Pages(redis, settings.database)
+
+    async def changed() -> None:
+        try:
+            await pages.drop_all()
+        except UnavailableError as error:
+            log.warning("search pages away", error_type=type(error).__name__)
+
+    projector = Projector(stores.search, stores.directory, stores.claims, stores.leases, changed)
+    listener = FeedListener(url, settings.database, projector.time_changed, projector.published)
+    listening = asyncio.create_task(listener.run())
+    try:
+        await _until(stop, projector.run())
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await redis.aclose()
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Let it run until `stop`; it never ends by itself, so what it raises ends the process."""
+    running = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if running.done():
+        await running
+        return
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -15,6 +15,7 @@ from adapters.mongo.providers import read
 from adapters.mongo.publishing import WasPublished
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.search import MongoSearch
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import not_found
 from models.identity import Scope
@@ -42,8 +43,12 @@ _BEFORE: Final = {
 class MongoLeaves:
     """Implements `models.ports.Leaves` on the collection `leaves`."""
 
-    def __init__(self, database: Database, vault: Vault, was_published: WasPublished) -> None:
-        """`vault` seals reasons, which tell of illness; `was_published` hears when a leave begins or ends to count."""
+    def __init__(self, database: Database, vault: Vault, search: MongoSearch, was_published: WasPublished) -> None:
+        """`vault` seals reasons, which tell of illness.
+
+        `search` is the projection that follows, `was_published` hears when a leave begins or ends to count.
+        """
+        self._search = search
         self._leaves: Collection = database["leaves"]
         self._vault = vault
         self._was_published = was_published
@@ -62,6 +67,7 @@ class MongoLeaves:
             if existing is None:
                 raise not_found() from None
             return existing
+        await self._search.look_again(scope, leave.provider_id)
         await self._was_published(leave.provider_id, leave.practitioner_id)
         return leave
 
@@ -113,6 +119,7 @@ class MongoLeaves:
         if not after:
             found = await self._one(scope, leave.id)
             return None if found is None else found.state
+        await self._search.look_again(scope, leave.provider_id)
         await self._was_published(leave.provider_id, leave.practitioner_id)
         return to
 

@@ -10,6 +10,7 @@ from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import WasPublished
 from adapters.mongo.scopes import reason_of, scoped
+from adapters.mongo.search import MongoSearch
 from models.errors import Code, VisitNowError
 from models.identity import Scope
 from models.onboarding import registration_key
@@ -21,8 +22,11 @@ _NOT_LIVE: Final = {"live": False}
 class MongoPractices:
     """Implements `models.onboarding_ports.Practices` over the collections of the directory."""
 
-    def __init__(self, database: Database, directory: MongoDirectory, was_published: WasPublished) -> None:
-        """`directory` writes what everybody may find; `was_published` hears of who is shown or hidden."""
+    def __init__(
+        self, database: Database, directory: MongoDirectory, search: MongoSearch, was_published: WasPublished
+    ) -> None:
+        """`directory` and `search` write what everybody may find; `was_published` hears of who is shown or hidden."""
+        self._search = search
         self._tenants: Collection = database["tenants"]
         self._clinics: Collection = database["clinics"]
         self._practitioners: Collection = database["practitioners"]
@@ -112,12 +116,13 @@ class MongoPractices:
 
     @answering
     async def remove_provider(self, scope: Scope, provider_id: str) -> None:
-        """One delete by id, never of a profile that patients can see."""
+        """One delete by id of the profile and its search entry, never of one that patients can see."""
+        await self._search.remove(scope, provider_id)
         await self._providers.delete_one(scoped(scope, {"_id": provider_id, **_NOT_LIVE}), comment=reason_of(scope))
 
     @answering
     async def set_live(self, scope: Scope, tenant_id: str, *, live: bool) -> None:
-        """Two updates by the tenant's indexes; doing it again changes nothing."""
+        """Three updates by the tenant's indexes; doing it again changes nothing."""
         mine: Document = {"tenant_id": tenant_id}
         found = await self._providers.find(
             scoped(scope, mine), {"practitioner_id": 1}, comment=reason_of(scope)
@@ -128,6 +133,7 @@ class MongoPractices:
                 {"$set": {"live": live}, "$inc": {"version": 1}},
                 comment=reason_of(scope),
             )
+        await self._search.set_live(scope, tenant_id, live=live)
         for one in found:
             await self._was_published(str(one["_id"]), str(one["practitioner_id"]))
 

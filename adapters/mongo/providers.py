@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -14,38 +12,22 @@ from pymongo import ASCENDING, IndexModel
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, scoped
+from adapters.mongo.search import MongoSearch
 from adapters.mongo.writes import put
 from models.availability import Availability, Busy
 from models.base import Model
-from models.cursor import decode_cursor, encode_cursor
 from models.errors import not_found
 from models.identity import PLATFORM, Scope, Tenant
 from models.onboarding import registration_key
-from models.ports import Page
-from models.providers import Clinic, Listing, Offering, Practitioner, Provider, TenantRecord
+from models.providers import Clinic, Offering, Practitioner, Provider, TenantRecord
 from models.publishing import STANDING
 
 T = TypeVar("T", bound=Model)
-
-_LONGEST_WORD: Final = 24
-_MOST_WORDS: Final = 8
-_BETWEEN_WORDS: Final = re.compile(r"[\s.,;:/()&'’\"-]+")
-_BY_NAME: Final = [("search.name", ASCENDING), ("_id", ASCENDING)]
-
-
-def _listed_by(*fields: str) -> IndexModel:
-    return IndexModel([("live", ASCENDING), *((field, ASCENDING) for field in fields), *_BY_NAME])
-
 
 DECLARED: Final[Sequence[Declared]] = (
     Declared(
         "providers",
         (
-            # Each in the order of the list, so that a page reads no more than the page.
-            _listed_by(),
-            _listed_by("search.prefixes"),
-            _listed_by("search.specialties"),
-            _listed_by("search.city"),
             IndexModel([("clinic_id", ASCENDING)], name="clinic"),
             IndexModel([("tenant_id", ASCENDING)], name="tenant"),
             IndexModel([("practitioner_id", ASCENDING)], name="practitioner"),
@@ -70,39 +52,15 @@ DECLARED: Final[Sequence[Declared]] = (
 )
 
 
-def folded(text: str) -> str:
-    """Text as it is compared: without case, accents and spaces that nobody sees."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
-    return " ".join("".join(one for one in decomposed if not unicodedata.combining(one)).split())
-
-
-def words(*texts: str) -> set[str]:
-    """The words of some texts as they are compared, cut where they are very long."""
-    return {word[:_LONGEST_WORD] for text in texts for word in _BETWEEN_WORDS.split(folded(text)) if word}
-
-
-def _all_words(text: str) -> Document:
-    """Each word begins some word of a name or specialty; the longest, which says most, enters the index."""
-    wanted = sorted(words(text), key=len, reverse=True)[:_MOST_WORDS]
-    return {"search.prefixes": {"$all": wanted}} if wanted else {}
-
-
-_FILTERS: Final[Mapping[str, Callable[[str], Document]]] = {
-    "q": _all_words,
-    "specialty": lambda name: {"search.specialties": folded(name)},
-    "language": lambda code: {"languages": code},
-    "city": lambda name: {"search.city": folded(name)},
-    "mode": lambda mode: {"services.mode": mode},
-    "gender": lambda gender: {"gender": gender},
-    "fee_max": lambda paise: {"search.fee_from": {"$lte": int(paise)}},
-}
-
-
 class MongoDirectory:
     """Implements `models.ports.Directory`, and writes what it reads."""
 
-    def __init__(self, database: Database) -> None:
-        """The collections `tenants`, `clinics`, `practitioners`, `providers` and `availability`."""
+    def __init__(self, database: Database, search: MongoSearch) -> None:
+        """The collections `tenants`, `clinics`, `practitioners`, `providers` and `availability`.
+
+        `search` is the projection that profiles are written into.
+        """
+        self._search = search
         self._tenants: Collection = database["tenants"]
         self._clinics: Collection = database["clinics"]
         self._practitioners: Collection = database["practitioners"]
@@ -134,33 +92,6 @@ class MongoDirectory:
         )
 
     @answering
-    async def page(
-        self, scope: Scope, filters: Mapping[str, str | int], limit: int, cursor: str | None
-    ) -> Page[Listing]:
-        """One indexed read of the profiles and one of their clinics. Raises `ValueError` for a foreign cursor.
-
-        Names, specialties and cities are compared without case and accents; each word of `q` begins one of a name
-        or specialty.
-        """
-        conditions: list[Document] = [_FILTERS[name](str(value)) for name, value in filters.items()]
-        if cursor is not None:
-            last_name, last_id = decode_cursor(cursor, str, str)
-            # Beside the exact condition the bound that an index can be entered with.
-            after: Document = {"$or": [{"search.name": {"$gt": last_name}}, {"_id": {"$gt": last_id}}]}
-            conditions.append({"search.name": {"$gte": last_name}, **after})
-        query: Document = {"live": True}
-        for condition in conditions:
-            query |= condition
-        found = await self._providers.find(
-            scoped(scope, query, published=True), sort=_BY_NAME, limit=limit + 1, comment=reason_of(scope)
-        ).to_list(None)
-        providers = [read(Provider, one) for one in found[:limit]]
-        clinics = await self.clinics(scope, [one.clinic_id for one in providers])
-        items = [Listing(provider=one, clinic=clinics[one.clinic_id]) for one in providers if one.clinic_id in clinics]
-        more = len(found) > limit
-        return Page(items, encode_cursor(folded(providers[-1].name), providers[-1].id) if more else None)
-
-    @answering
     async def profiles(self, scope: Scope, provider_ids: Sequence[str]) -> dict[str, Provider]:
         """One read by ids."""
         found = await self._by_ids(self._providers, scope, provider_ids)
@@ -188,14 +119,10 @@ class MongoDirectory:
 
     @answering
     async def put_clinic(self, scope: Scope, clinic: Clinic, *, live: bool = True) -> None:
-        """Write a clinic, which everybody may see once it is live; its providers are found under its city."""
+        """Write a clinic, which everybody may see once it is live; its providers are found where it is."""
         await put(self._clinics, scope, clinic.id, {**stored_fields(clinic), "clinic_id": clinic.id, "live": live})
-        city = folded(clinic.city)
-        await self._providers.update_many(
-            scoped(scope, {"tenant_id": clinic.tenant_id, "clinic_id": clinic.id, "search.city": {"$ne": city}}),
-            {"$set": {"search.city": city}},
-            comment=reason_of(scope),
-        )
+        for provider in await self._of_clinic(clinic):
+            await self._search.put_profile(scope, provider, clinic)
 
     @answering
     async def put_practitioner(self, scope: Scope, practitioner: Practitioner) -> None:
@@ -211,9 +138,8 @@ class MongoDirectory:
         clinic = await self._one(self._clinics, Tenant(provider.tenant_id), {"_id": provider.clinic_id}, Clinic)
         if clinic is None:
             raise not_found()
-        search: Document = {**search_fields(provider), "city": folded(clinic.city)}
-        document = {**stored_fields(provider), "provider_id": provider.id, "search": search}
-        await put(self._providers, scope, provider.id, document)
+        await put(self._providers, scope, provider.id, {**stored_fields(provider), "provider_id": provider.id})
+        await self._search.put_profile(scope, provider, clinic)
 
     @answering
     async def put_availability(self, scope: Scope, provider: Provider, availability: Availability) -> None:
@@ -225,6 +151,20 @@ class MongoDirectory:
             **stored_fields(availability),
         }
         await put(self._availability, scope, provider.id, document)
+        await self._search.look_again(scope, provider.id)
+
+    @answering
+    async def walk(self, scope: Scope, after: str, limit: int) -> list[Provider]:
+        """Profiles by id, live or not; `after` is the id of the last one, empty at first."""
+        found = self._providers.find(
+            scoped(scope, {"_id": {"$gt": after}}), sort=[("_id", ASCENDING)], limit=limit, comment=reason_of(scope)
+        )
+        return [read(Provider, one) for one in await found.to_list(None)]
+
+    async def _of_clinic(self, clinic: Clinic) -> list[Provider]:
+        query: Document = {"clinic_id": clinic.id}
+        found = await self._providers.find(scoped(Tenant(clinic.tenant_id), query)).to_list(None)
+        return [read(Provider, one) for one in found]
 
     async def _absences(self, tenant: Tenant, provider_id: str) -> tuple[Busy, ...]:
         """Leave that is in force and not over: what is given back within it must not be booked again."""
@@ -254,18 +194,6 @@ def _span(document: Document) -> tuple[datetime, datetime]:
         msg = "a leave without its times"
         raise TypeError(msg)
     return start, end
-
-
-def search_fields(provider: Provider) -> Document:
-    """What a profile is found by of its own; the clinic's part beside it."""
-    known = {word for text in (provider.name, *provider.specialties) for word in words(text)}
-    fee = provider.fee_from
-    return {
-        "name": folded(provider.name),
-        "prefixes": sorted({word[:length] for word in known for length in range(1, len(word) + 1)}),
-        "specialties": [folded(one) for one in provider.specialties],
-        "fee_from": None if fee is None else fee.amount,
-    }
 
 
 def stored_fields(model: Model) -> Document:

@@ -10,12 +10,13 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
-from adapters.mongo.providers import read, search_fields, stored_fields
+from adapters.mongo.providers import read, stored_fields
 from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.search import MongoSearch
 from models.availability import Availability
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope, Tenant
-from models.providers import Provider, Service
+from models.providers import Clinic, Provider, Service
 from models.publishing import Published
 
 WasPublished = Callable[[str, str], Awaitable[None]]
@@ -34,8 +35,9 @@ class MongoPublications:
     the practice's own.
     """
 
-    def __init__(self, database: Database, was_published: WasPublished) -> None:
-        """`was_published` hears of every change."""
+    def __init__(self, database: Database, search: MongoSearch, was_published: WasPublished) -> None:
+        """`search` is the projection that follows every change, of which `was_published` hears."""
+        self._search = search
         self._providers: Collection = database["providers"]
         self._availability: Collection = database["availability"]
         self._clinics: Collection = database["clinics"]
@@ -51,13 +53,12 @@ class MongoPublications:
         )
         if provider is None:
             raise not_found()
-        clinic = await self._clinics.find_one(
-            scoped(Tenant(str(provider["tenant_id"])), {"_id": provider["clinic_id"]}), {"timezone": 1}
-        )
+        profile = read(Provider, provider)
+        clinic = await self._clinic(profile)
         if clinic is None:
             raise not_found()
         return Published(
-            read(Provider, provider),
+            profile,
             _version(provider),
             Availability() if hours is None else read(Availability, hours),
             0 if hours is None else _version(hours),
@@ -68,11 +69,7 @@ class MongoPublications:
     async def set_services(self, scope: Scope, provider: Provider, services: Sequence[Service], replaces: int) -> int:
         """One conditional update; the new version. Raises `stale` and `not_found`."""
         changed = provider.model_copy(update={"services": tuple(services)})
-        fields: Document = {
-            "services": stored_fields(changed)["services"],
-            **{f"search.{name}": value for name, value in search_fields(changed).items()},
-            "updated_at": datetime.now(UTC),
-        }
+        fields: Document = {"services": stored_fields(changed)["services"], "updated_at": datetime.now(UTC)}
         after = await self._providers.find_one_and_update(
             scoped(scope, {"_id": provider.id, "version": replaces}),
             {"$set": fields, "$inc": {"version": 1}},
@@ -82,6 +79,9 @@ class MongoPublications:
         )
         if not after:
             raise await self._refusal(scope, provider.id)
+        clinic = await self._clinic(provider)
+        if clinic is not None:
+            await self._search.put_profile(scope, changed, read(Clinic, clinic))
         await self._was_published(provider.id, provider.practitioner_id)
         return _version(after)
 
@@ -114,8 +114,12 @@ class MongoPublications:
             raise
         if not after:
             raise VisitNowError(Code.STALE)
+        await self._search.look_again(scope, provider.id)
         await self._was_published(provider.id, provider.practitioner_id)
         return _version(after)
+
+    async def _clinic(self, provider: Provider) -> Document | None:
+        return await self._clinics.find_one(scoped(Tenant(provider.tenant_id), {"_id": provider.clinic_id}))
 
     async def _refusal(self, scope: Scope, provider_id: str) -> VisitNowError:
         found = await self._providers.find_one(scoped(scope, {"_id": provider_id}), {"_id": 1})

@@ -20,6 +20,7 @@ from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.practices import MongoPractices
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
+from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
@@ -50,6 +51,7 @@ class Repositories:
     claims: MongoClaims
     appointments: MongoAppointments
     directory: MongoDirectory
+    search: MongoSearch
     publications: MongoPublications
     leaves: MongoLeaves
     payments: MongoPayments
@@ -86,14 +88,16 @@ class Repositories:
         client = open_client(addresses.url, appname)
         auditor = open_client(addresses.audit_url, f"{appname}-audit")
         database = client[addresses.database]
-        directory = MongoDirectory(database)
+        search = MongoSearch(database)
+        directory = MongoDirectory(database, search)
         return cls(
             database=database,
             claims=MongoClaims(database, vault, on_time_changed),
             appointments=MongoAppointments(database, vault),
             directory=directory,
-            publications=MongoPublications(database, on_published),
-            leaves=MongoLeaves(database, vault, on_published),
+            search=search,
+            publications=MongoPublications(database, search, on_published),
+            leaves=MongoLeaves(database, vault, search, on_published),
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
             notifications=MongoNotifications(database, vault),
@@ -103,7 +107,7 @@ class Repositories:
             challenges=MongoChallenges(database, vault),
             tries=MongoTries(database),
             applications=MongoApplications(database, vault),
-            practices=MongoPractices(database, directory, on_published),
+            practices=MongoPractices(database, directory, search, on_published),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

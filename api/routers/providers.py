@@ -12,16 +12,19 @@ from api.free_times import Question
 from api.guards import PUBLIC
 from api.paging import Paging
 from api.problems import invalid, problem_responses
-from api.schemas.providers import ClinicView, ProfileView, ProviderPage, ProviderView, SlotList
+from api.schemas.providers import ClinicView, ProfileView, ProviderPage, SlotList
 from api.schemas.values import Date
 from api.services import Wired
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Public
-from models.providers import Listing, VisitMode
+from models.providers import Listing, Location, VisitMode
+from models.search import SearchQuery, Sort
 
 MAX_DAYS: Final = 31
 
 router = APIRouter(prefix="/v1", tags=["providers"], dependencies=[PUBLIC])
+
+_POINT: Final = r"^-?[0-9]{1,3}(\.[0-9]{1,10})?,-?[0-9]{1,3}(\.[0-9]{1,10})?$"
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] | None
 
@@ -36,32 +39,55 @@ async def clinic_by_slug(slug: str, services: Wired) -> ClinicView:
 
 
 class ProviderFilters(Paging):
-    """Which providers are listed."""
+    """Which providers are listed, and in which order."""
 
-    q: Word = Field(default=None, description="Words of the name.")
+    q: Word = Field(default=None, description="Words of a name, a specialty or a symptom, by their sound.")
     specialty: Word = None
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] | None = Field(
         default=None, description="ISO 639 code."
     )
     city: Word = None
+    near: Annotated[str, StringConstraints(pattern=_POINT)] | None = Field(
+        default=None, description="`latitude,longitude` in degrees (WGS 84)."
+    )
+    radius_km: float | None = Field(default=None, gt=0, le=200, description="Around `near`; 25 if absent.")
     mode: VisitMode | None = None
     fee_max: int | None = Field(default=None, ge=0, le=100_000_000, description="Paise.")
     gender: Literal["female", "male", "other"] | None = None
+    available_on: Date | None = Field(
+        default=None, description="With a free time on that date of the clinic's zone, within the next 30 days."
+    )
+    sort: Sort = Field(default=Sort.NEXT_AVAILABLE, description="`distance` needs `near`.")
 
     @property
-    def filters(self) -> dict[str, str | int]:
-        """Those that were given."""
-        return self.model_dump(exclude_none=True, exclude={"limit", "cursor"})
+    def query(self) -> SearchQuery:
+        """What the search is asked. Raises `invalid`."""
+        if self.near is None and (self.sort is Sort.DISTANCE or self.radius_km is not None):
+            raise invalid("near", "missing", "is needed for a radius and for the order by distance")
+        fields = self.model_dump(exclude_none=True, exclude={"limit", "cursor", "near"})
+        return SearchQuery(near=None if self.near is None else _place(self.near), **fields)
 
 
-@router.get("/providers", responses=problem_responses(Code.CURSOR_INVALID, Code.INVALID, Code.UNAVAILABLE))
-async def providers(services: Wired, wanted: Annotated[ProviderFilters, Query()]) -> ProviderPage:
-    """Live providers, by name."""
+def _place(near: str) -> Location:
+    latitude, longitude = (float(part) for part in near.split(","))
+    if abs(latitude) > 90 or abs(longitude) > 180:  # noqa: PLR2004  degrees
+        raise invalid("near", "out_of_range", "must be a latitude within 90 and a longitude within 180 degrees")
+    return Location(latitude=latitude, longitude=longitude)
+
+
+@router.get(
+    "/providers",
+    response_model=ProviderPage,
+    responses=problem_responses(Code.CURSOR_INVALID, Code.INVALID, Code.UNAVAILABLE),
+)
+async def providers(services: Wired, wanted: Annotated[ProviderFilters, Query()]) -> Response:
+    """Live providers that meet every condition, with counts of what else could be asked for."""
+    query = wanted.query
     try:
-        page = await services.directory.page(Public(), wanted.filters, wanted.limit, wanted.cursor)
+        body = await services.searching.answer(query, wanted.limit, wanted.cursor)
     except ValueError as error:
         raise VisitNowError(Code.CURSOR_INVALID) from error
-    return ProviderPage(items=[ProviderView.of(one) for one in page.items], next_cursor=page.next_cursor)
+    return Response(body, media_type="application/json")
 
 
 @router.get("/providers/{provider_id}", responses=problem_responses(Code.NOT_FOUND, Code.INVALID, Code.UNAVAILABLE))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from models.base import UtcDatetime
 from models.money import Money
 from models.providers import Clinic, Gender, Listing, Location, PaymentMode, Provider, Registration, Service, VisitMode
+from models.search import Facet
 
 
 class ClinicView(BaseModel):
@@ -82,7 +83,10 @@ class ProviderView(BaseModel):
     clinic: ClinicView
     rating: float | None = Field(default=None, description="1 to 5; null where nobody has rated yet.")
     fee_from: Money | None = Field(description="The smallest fee of all services.")
-    next_available: UtcDatetime | None = Field(default=None, description="Null where it is not known.")
+    next_available: UtcDatetime | None = Field(
+        default=None, description="The first free time of any service, as far as searches know; null where none is."
+    )
+    distance_km: float | None = Field(default=None, description="From `near`, in the order by distance.")
 
     @classmethod
     def of(cls, listing: Listing) -> ProviderView:
@@ -113,10 +117,13 @@ class ProfileView(ProviderView):
 
 
 class ProviderPage(BaseModel):
-    """One page of providers, by name."""
+    """One page of providers."""
 
     items: list[ProviderView]
     next_cursor: str | None
+    facets: dict[str, list[Facet]] = Field(
+        description="For specialty, language, city, mode and gender: how many of all results have which value."
+    )
 
 
 class SlotView(BaseModel):

@@ -15,6 +15,7 @@ from adapters.redis.feed import RedisFeed
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR, PROFILES, TENANT
 from cli.seed.sanjeevani import PROFILES as OTHER_PROFILES
 from models.booking import Intake
+from models.cursor import encode_cursor
 from models.errors import Code
 from models.identity import Tenant
 from tests.api.conftest import Api, a_booking, hold
@@ -59,23 +60,63 @@ async def test_a_clinic_that_is_none(anybody: httpx.AsyncClient, slug: str) -> N
     assert (answer.status_code, answer.json()["code"]) == (404, Code.NOT_FOUND)
 
 
-async def test_the_list_is_paged_without_gaps_or_repeats(anybody: httpx.AsyncClient) -> None:
-    names: list[str] = []
-    ids: set[str] = set()
+@pytest.mark.parametrize(
+    "order", [{}, {"sort": "fee"}, {"sort": "rating"}, {"sort": "distance", "near": "12.97,77.64", "radius_km": "200"}]
+)
+async def test_the_list_is_paged_without_gaps_or_repeats(anybody: httpx.AsyncClient, order: dict[str, str]) -> None:
+    seen: list[Json] = []
     cursor: str | None = None
     for _ in range(50):
         page = (
-            await anybody.get("/v1/providers", params={"limit": 4, **({"cursor": cursor} if cursor else {})})
+            await anybody.get("/v1/providers", params={"limit": 3, **order, **({"cursor": cursor} if cursor else {})})
         ).json()
-        assert len(page["items"]) <= 4
-        names += [one["name"] for one in page["items"]]
-        ids |= {one["id"] for one in page["items"]}
+        assert len(page["items"]) <= 3
+        seen += page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
             break
-    assert ids == {profile.provider.id for profile in (*PROFILES, *OTHER_PROFILES)}
-    assert len(names) == len(ids)
-    assert names == sorted(names)
+    ids = [one["id"] for one in seen]
+    everybody = {one.provider.id for one in (*PROFILES, *OTHER_PROFILES)}
+    assert len(set(ids)) == len(ids)
+    if "near" in order:
+        assert set(ids) < everybody
+        assert [one["distance_km"] for one in seen] == sorted(one["distance_km"] for one in seen)
+    else:
+        assert set(ids) == everybody
+    if order == {"sort": "fee"}:
+        assert [one["fee_from"]["amount"] for one in seen] == sorted(one["fee_from"]["amount"] for one in seen)
+        other = await anybody.get("/v1/providers", params={"sort": "rating", "cursor": encode_cursor("fee", 1, "x")})
+        assert (other.status_code, other.json()["code"]) == (400, Code.CURSOR_INVALID)
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"sort": "distance"}, "near"),
+        ({"radius_km": "5"}, "near"),
+        ({"near": "95,10"}, "near"),
+        ({"near": "north"}, "near"),
+        ({"near": "10,10", "radius_km": "1000"}, "radius_km"),
+        ({"sort": "name"}, "sort"),
+        ({"available_on": "today"}, "available_on"),
+    ],
+)
+async def test_a_search_that_makes_no_sense_is_refused(
+    anybody: httpx.AsyncClient, params: dict[str, str], field: str
+) -> None:
+    answer = await anybody.get("/v1/providers", params=params)
+    assert (answer.status_code, answer.json()["code"]) == (422, Code.INVALID)
+    assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+async def test_facets_count_all_results(anybody: httpx.AsyncClient) -> None:
+    page = (await anybody.get("/v1/providers", params={"limit": 1, "city": "Bangalore"})).json()
+    everybody = [one.provider for one in PROFILES if one.provider.clinic_id == INDIRANAGAR.id]
+    cities = {one["value"]: one["count"] for one in page["facets"]["city"]}
+    assert cities.keys() == {"Bengaluru"}
+    assert cities["Bengaluru"] >= len(everybody)
+    assert sum(one["count"] for one in page["facets"]["gender"]) == cities["Bengaluru"]
+    assert page["facets"].keys() == {"specialty", "language", "city", "mode", "gender"}
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "W10", "a" * 2048, "WyJhIl0"])

@@ -21,6 +21,7 @@ from models.payments import (
 )
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
+from models.search import SearchQuery
 from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo import people
 from tests.adapters.mongo.builders import (
@@ -290,7 +291,6 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
     directory, provider, clinic = stores.directory, world.provider, world.clinic
     person = Practitioner(id=provider.practitioner_id, name="Dr. X", gender="other", registration=provider.registration)
     tenant = TenantRecord(id=clinic.tenant_id, slug=clinic.slug, name="Arogya")
-    everything: dict[str, str | int] = {"q": "an", "specialty": "cardiology", "city": clinic.city, "fee_max": 90_000}
 
     async def drain(_: Scope) -> None:
         await stores.appointments.drained(await stores.appointments.events(5))
@@ -301,11 +301,16 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "appointments.events": lambda _: stores.appointments.events(5),
         "appointments.drained": drain,
         "directory.offering": lambda scope: directory.offering(scope, provider.id),
-        "directory.page": lambda scope: directory.page(scope, {}, 2, None),
-        "directory.page (filtered)": lambda scope: directory.page(scope, everything, 2, None),
-        "directory.page (by words)": lambda scope: directory.page(scope, {"q": "ana ra"}, 2, None),
-        "directory.page (by city)": lambda scope: directory.page(scope, {"city": clinic.city}, 2, None),
-        "directory.page (by specialty)": lambda scope: directory.page(scope, {"specialty": "cardiology"}, 2, None),
+        "directory.walk": lambda _: directory.walk(WORLD, "", 5),
+        "search.page": lambda scope: _items(stores.search.page(scope, SearchQuery(q="ana ra"), 2, None)),
+        "search.facets": lambda scope: stores.search.facets(scope, SearchQuery(city=clinic.city)),
+        "search.put_profile": lambda _: stores.search.put_profile(WORLD, provider, clinic),
+        "search.put_days": lambda _: stores.search.put_days(WORLD, provider.id, [], soon()),
+        "search.set_live": lambda _: stores.search.set_live(WORLD, clinic.tenant_id, live=True),
+        "search.remove": lambda _: stores.search.remove(WORLD, new("prv")),
+        "search.look_again": lambda _: stores.search.look_again(WORLD, provider.id),
+        "search.due": lambda _: stores.search.due(WORLD, soon(), 5),
+        "search.of_practitioner": lambda _: stores.search.of_practitioner(WORLD, provider.practitioner_id),
         "directory.profiles": lambda scope: directory.profiles(scope, [provider.id]),
         "directory.clinics": lambda scope: directory.clinics(scope, [clinic.id]),
         "directory.clinic_by_slug": lambda scope: directory.clinic_by_slug(scope, clinic.slug),

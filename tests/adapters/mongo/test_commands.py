@@ -114,10 +114,11 @@ EXCUSED: Final = {
     ("tries.forget", "delete", "sign_in_tries"): _COUNTED,
     ("payments.refunds_of", "find", "refunds"): "the appointment was found within the scope just before",
     ("publications.find", "find", "clinics"): "it is the clinic of a profile that was found within the scope",
+    ("publications.set_services", "find", "clinics"): "likewise",
 }
 """(method, command, collection) → why that command has no owner in its filter where the scope would put one."""
 
-PUBLISHED: Final = ("directory.", "tenancy.domain")
+PUBLISHED: Final = ("directory.", "search.page", "search.facets", "tenancy.domain")
 """What patients may read of every tenant, since everybody may."""
 
 
