@@ -25,6 +25,7 @@ from models.ids import (
     booking_workflow_id,
     late_payment_workflow_id,
     leave_workflow_id,
+    message_workflow_id,
     onboarding_workflow_id,
     refund_workflow_id,
 )
@@ -34,6 +35,7 @@ from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town
 from tests.clinics import employee
+from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
 from tests.onboarding.support import Office
 from tests.stack import LONG, Stack, eventually, running
@@ -139,6 +141,16 @@ async def export_onboarding(office: Office) -> None:
             await _save(office.client, f"{name}.onboarding", onboarding_workflow_id(application_id))
 
 
+async def export_messages(stack: Stack, temporal: Client) -> None:
+    """Write the histories of deliveries, in place of those that were there."""
+    for old in HISTORIES.glob("*.message.json"):
+        old.unlink()
+    async with messenger(stack, temporal) as sender:
+        for name, deliver in DELIVERIES.items():
+            message = await deliver(stack, temporal, sender.send)
+            await _save(temporal, f"{name}.message", message_workflow_id(message.id))
+
+
 async def _save(temporal: Client, name: str, workflow_id: str) -> None:
     """Write one workflow's history; nothing where there never was such a workflow."""
     try:
@@ -163,7 +175,9 @@ def _anonymous(value: Any) -> Any:  # noqa: ANN401  JSON, whatever is in it
 
 
 async def _on(stack: Stack, servers: LocalServers) -> None:
-    await export(Town(stack, servers, await connect_temporal(stack.settings)))
+    temporal = await connect_temporal(stack.settings)
+    await export(Town(stack, servers, temporal))
+    await export_messages(stack, temporal)
     await _practices(stack.settings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,17 +11,13 @@ import pytest_asyncio
 from bson import json_util
 from temporalio.client import Client
 
-from adapters.connections import connect_temporal, mongo_addresses
+from adapters.connections import connect_temporal
 from adapters.mongo.client import open_client
-from adapters.mongo.repositories import Repositories
 from models.ids import message_workflow_id, random_id
-from models.messaging import Channel, Message, MessageState, Template
+from models.messaging import Channel, Message, MessageState
 from sandbox.messages import sign
+from tests.messaging.support import CODE, Send, an_invite, an_otp, ended, in_vain, messenger
 from tests.stack import Json, Stack, eventually
-from workflows.messenger import DurableMessenger
-
-CODE = "135790"
-Send = Callable[[Message], Awaitable[None]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -31,35 +27,8 @@ async def temporal(shared_stack: Stack) -> Client:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def send(shared_stack: Stack, temporal: Client) -> AsyncIterator[Send]:
-    stores = Repositories.connect(mongo_addresses(shared_stack.settings), on_time_changed=_nobody)
-    yield DurableMessenger(temporal, stores.notifications).send
-    await stores.close()
-
-
-async def _nobody(practitioner_id: str) -> None:
-    """Nobody listens for free times here."""
-
-
-def an_otp(**change: object) -> Message:
-    """A code to a phone that no other test writes to."""
-    fields: dict[str, object] = {
-        "id": random_id("msg"),
-        "tenant_id": "platform",
-        "subject_id": random_id("usr"),
-        "channel": Channel.SMS,
-        "to": f"+9198{int(random_id('x').encode().hex(), 16) % 10**8:08d}",
-        "template": Template.OTP,
-        "params": {"code": CODE, "minutes": "5"},
-        "expires_at": datetime.now(UTC) + timedelta(minutes=5),
-        **change,
-    }
-    return Message.model_validate(fields)
-
-
-def an_invite(**change: object) -> Message:
-    params = {"practice": "Arogya", "link": "https://arogya.illajwala.com/invite?token=t0"}
-    to = f"{random_id('mail')}@example.in"
-    return an_otp(**{"channel": Channel.EMAIL, "to": to, "template": Template.INVITE, "params": params, **change})
+    async with messenger(shared_stack, temporal) as sender:
+        yield sender.send
 
 
 def document(stack: Stack, message: Message) -> Json:
@@ -73,10 +42,6 @@ async def until_state(stack: Stack, message: Message, *states: MessageState) -> 
         return document(stack, message)
 
     return await eventually(look, lambda found: found["state"] in states, 30)
-
-
-async def ended(temporal: Client, message: Message) -> str:
-    return str(await temporal.get_workflow_handle(message_workflow_id(message.id)).result())
 
 
 async def test_a_code_reaches_the_phone_once_however_often_it_is_sent(
@@ -171,14 +136,8 @@ async def test_what_has_expired_is_never_sent(shared_stack: Stack, temporal: Cli
 
 
 async def test_nobody_tries_longer_than_it_is_worth(shared_stack: Stack, temporal: Client, send: Send) -> None:
-    message = an_otp(expires_at=datetime.now(UTC) + timedelta(seconds=4))
-    await shared_stack.fault("message.create", "rate_limited", service="twilio", times=20)
-    try:
-        await send(message)
-        assert await ended(temporal, message) == "expired"
-    finally:
-        async with shared_stack.control() as control:
-            (await control.delete("/_control/faults")).raise_for_status()
+    message = await in_vain(shared_stack, temporal, send)
+    assert await ended(temporal, message) == "expired"
     assert document(shared_stack, message)["state"] == "expired"
     assert await shared_stack.messages(message.to) == []
 

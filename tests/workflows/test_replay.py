@@ -20,7 +20,7 @@ from temporalio.workflow import NondeterminismError
 from adapters.settings import Settings
 from adapters.temporal.codec import data_converter
 from tests.workflows.changed import ChangedBookingWorkflow
-from workers.main import BOOKING_WORKFLOWS, BULK_WORKFLOWS, workflow_runner
+from workers.main import BOOKING_WORKFLOWS, BULK_WORKFLOWS, NOTIFY_WORKFLOWS, workflow_runner
 
 HISTORIES: Final = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 PATHS: Final = frozenset(
@@ -46,6 +46,9 @@ PATHS: Final = frozenset(
         "practice_is_taken_back",
         "practice_is_withdrawn",
         "seat",
+        "sent_at_once",
+        "sent_in_vain",
+        "sent_later",
         "swept",
     }
 )
@@ -67,13 +70,13 @@ def _history(path: Path) -> WorkflowHistory:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_history_replays(path: Path) -> None:
-    await _replayer([*BOOKING_WORKFLOWS, *BULK_WORKFLOWS]).replay_workflow(_history(path))
+    await _replayer([*BOOKING_WORKFLOWS, *NOTIFY_WORKFLOWS, *BULK_WORKFLOWS]).replay_workflow(_history(path))
 
 
 def test_every_path_and_every_workflow_has_a_history() -> None:
     assert {path.stem.partition(".")[0] for path in HISTORIES} == PATHS
     kinds = Counter(_workflow_type(path) for path in HISTORIES)
-    assert set(kinds) == {one.__name__ for one in (*BOOKING_WORKFLOWS, *BULK_WORKFLOWS)}
+    assert set(kinds) == {one.__name__ for one in (*BOOKING_WORKFLOWS, *NOTIFY_WORKFLOWS, *BULK_WORKFLOWS)}
 
 
 def _workflow_type(path: Path) -> str:
