@@ -19,11 +19,12 @@ from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, System
 from models.messaging import Channel, Message, Template
 from models.onboarding import (
+    IDENTITY_PROOF,
+    REGISTRATION_CERTIFICATE,
     Application,
     ApplicationDetails,
     CheckName,
     CheckOutcome,
-    DocumentKind,
     Finding,
     Move,
     Moved,
@@ -40,7 +41,7 @@ LETTER_LIFETIME: Final = timedelta(days=3)
 LOOK_AHEAD: Final = timedelta(days=31)
 """How far hours must lie ahead at most for somebody to be able to book them."""
 
-NEEDED_DOCUMENTS: Final = frozenset({DocumentKind.REGISTRATION, DocumentKind.IDENTITY})
+NEEDED_DOCUMENTS: Final = frozenset({REGISTRATION_CERTIFICATE, IDENTITY_PROOF})
 """What a reviewer wants to see; any one of them is something to look at, none of them cannot be approved."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,12 +15,13 @@ from models.application_tokens import (
     check_application_token,
 )
 from models.errors import Code, VisitNowError, not_found
+from models.files import media_type_of
 from models.identity import PLATFORM, Subject, System
 from models.ids import derived_id, random_id
 from models.messaging import Channel, Message, Template
-from models.onboarding import Application, ApplicationDetails, ApplicationState, PracticeIds
+from models.onboarding import EDITABLE, Application, ApplicationDetails, ApplicationState, DocumentRef, PracticeIds
 from models.onboarding_letters import application_link, letter_params
-from models.onboarding_ports import Applications, Practices
+from models.onboarding_ports import Applications, DocumentStore, Practices, Scanner
 from models.ports import Messenger
 from models.tenancy import slug_problem
 from workflows.gateway import WorkflowGateway
@@ -37,6 +39,8 @@ class Applicants:
         practices: Practices,
         messenger: Messenger,
         gateway: WorkflowGateway,
+        files: DocumentStore,
+        scanner: Scanner,
         *,
         secret: bytes,
         public_url: str,
@@ -46,6 +50,8 @@ class Applicants:
         self._practices = practices
         self._messenger = messenger
         self._gateway = gateway
+        self._files = files
+        self._scanner = scanner
         self._secret = secret
         self._public_url = public_url
 
@@ -94,6 +100,39 @@ class Applicants:
         scope = Subject(application.id)
         await self._applications.amend(scope, application.id, application.version, details, datetime.now(UTC))
         return await self.found(application.id)
+
+    async def add_document(self, application: Application, kind: str, name: str, content: bytes) -> DocumentRef:
+        """Keep a file, encrypted. Raises `document_refused`, `state_conflict` and `unavailable`.
+
+        Its id follows from its content, so that the same file sent again is there once.
+        """
+        media_type = media_type_of(content)
+        if media_type is None or not await self._scanner.is_clean(content):
+            raise VisitNowError(Code.DOCUMENT_REFUSED)
+        if application.state not in EDITABLE:
+            raise VisitNowError(Code.STATE_CONFLICT)
+        digest, now = hashlib.sha256(content).hexdigest(), datetime.now(UTC)
+        document = DocumentRef(
+            id=derived_id("doc", self._secret, application.id, digest),
+            kind=kind,
+            media_type=media_type,
+            size=len(content),
+            sha256=digest,
+            scanned_by=self._scanner.name,
+            at=now,
+            name=name,
+        )
+        await self._files.keep(application.id, document.id, content)
+        await self._applications.add_document(Subject(application.id), application.id, document, now)
+        return document
+
+    async def document(self, application: Application, document_id: str) -> tuple[DocumentRef, bytes]:
+        """One file in clear. Raises `not_found` and `unavailable`."""
+        known = next((one for one in application.documents if one.id == document_id), None)
+        content = await self._files.read(application.id, document_id) if known is not None else None
+        if known is None or content is None:
+            raise not_found()
+        return known, content
 
     async def found(self, application_id: str) -> Application:
         """One application. Raises `not_found`."""

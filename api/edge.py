@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.metrics import Metrics
 from api.problems import problem_response
 from models.errors import Code, VisitNowError
+from models.files import MAX_DOCUMENT_BYTES
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """No request under /v1 is longer; a webhook of the payment gateway has about 5 KB."""
@@ -29,6 +30,11 @@ MAX_BODY_BYTES: Final = 64 * 1024
 CODEC_PREFIX: Final = "/codec/"
 MAX_CODEC_BYTES: Final = 4 * 1024 * 1024
 """The Temporal UI sends all payloads of a history's page at once; Temporal's own limit for one message is 4 MiB."""
+
+MAX_UPLOAD_BYTES: Final = MAX_DOCUMENT_BYTES + MAX_BODY_BYTES
+"""A document in one request, and what a form puts around it."""
+
+_UPLOADS: Final = re.compile(r"/v1/onboarding/applications/[^/]+/documents")
 
 FIRST_BYTE_SECONDS: Final = 20.0
 """Until the answer begins; above the 10 s that a command waits for the workflow service. A stream may go on."""
@@ -77,7 +83,7 @@ class _Exchange:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._request_id = _given_id(headers) or os.urandom(8).hex()
         self._length = _content_length(headers)
-        self._longest = MAX_CODEC_BYTES if scope["path"].startswith(CODEC_PREFIX) else MAX_BODY_BYTES
+        self._longest = _longest(scope["path"])
         scope["visitnow.request_id"] = self._request_id
 
     async def serve(self, app: ASGIApp, metrics: Metrics, seconds: float) -> None:
@@ -143,6 +149,13 @@ class _Exchange:
             code=self._scope.get("visitnow.code"),
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _longest(path: str) -> int:
+    """How many bytes a request to that path may have."""
+    if path.startswith(CODEC_PREFIX):
+        return MAX_CODEC_BYTES
+    return MAX_UPLOAD_BYTES if _UPLOADS.fullmatch(path) else MAX_BODY_BYTES
 
 
 def _given_id(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -19,7 +19,9 @@ from adapters.redis.limits import RateLimiter
 from adapters.redis.pages import Pages
 from adapters.redis.sessions import SessionCache
 from adapters.redis.tickets import Tickets
+from adapters.scanning import SignatureScanner
 from adapters.settings import Settings
+from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenMinter, TokenVerifier
 from api.applying import Applicants
@@ -193,6 +195,8 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             stores.practices,
             messenger,
             gateway,
+            EncryptedStore(settings.storage_url, stores.vault),
+            SignatureScanner(),
             secret=settings.id_secret,
             public_url=settings.public_url,
         ),

@@ -192,6 +192,7 @@ class LocalStack:
             temporal_ui_url=addresses.temporal_ui_url or os.environ.get("VISITNOW_TEMPORAL_UI_URL", DEFAULT_UI),
             razorpay_base_url=sandbox.url,
             razorpay_webhook_secrets=SecretStr(sandbox.config.webhook_secret or ""),
+            storage_url=(self._servers.directory / "documents").as_uri(),
             twilio_base_url=sandbox.url,
             twilio_account_sid=sandbox.config.account_sid,
             twilio_auth_token=SecretStr(sandbox.config.auth_token or ""),

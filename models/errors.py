@@ -34,6 +34,7 @@ class Code(StrEnum):
     CHECKS_FAILED = "checks_failed"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    DOCUMENT_REFUSED = "document_refused"
     INVALID = "invalid"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SLOT_INVALID = "slot_invalid"
@@ -111,6 +112,9 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(
         415, Retry.USELESS, "Only application/json is read here", "Report this to support."
+    ),
+    Code.DOCUMENT_REFUSED: ErrorKind(
+        422, Retry.USELESS, "This file is not accepted", "Send a plain PDF, PNG or JPEG without active content."
     ),
     Code.INVALID: ErrorKind(422, Retry.USELESS, "Some fields are not valid", "Correct the named fields."),
     Code.IDEMPOTENCY_KEY_REUSED: ErrorKind(

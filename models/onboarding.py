@@ -197,13 +197,11 @@ def registration_key(council: str, number: str, year: int) -> str:
 # Documents
 
 
-class DocumentKind(StrEnum):
-    """What a document proves."""
+DocumentKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""What the applicant says that a document is: `registration_certificate`, `identity_proof` or any other word."""
 
-    REGISTRATION = "registration_certificate"
-    IDENTITY = "identity_proof"
-    PRACTICE = "practice_proof"
-    OTHER = "other"
+REGISTRATION_CERTIFICATE: Final = "registration_certificate"
+IDENTITY_PROOF: Final = "identity_proof"
 
 
 class DocumentRef(Model):

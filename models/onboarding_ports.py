@@ -114,3 +114,25 @@ class Practices(Protocol):
     async def set_live(self, scope: Scope, tenant_id: str, *, live: bool) -> None:
         """Show the tenant's clinics and profiles to everybody, or hide them."""
         ...
+
+
+class DocumentStore(Protocol):
+    """Where uploaded files lie, encrypted."""
+
+    async def keep(self, owner_id: str, document_id: str, content: bytes) -> None:
+        """Write one file under its owner's key; again is harmless."""
+        ...
+
+    async def read(self, owner_id: str, document_id: str) -> bytes | None:
+        """One file in clear; None where it, or its key, is gone."""
+        ...
+
+
+class Scanner(Protocol):
+    """What looks into a file before anybody opens it."""
+
+    name: str
+
+    async def is_clean(self, content: bytes) -> bool:
+        """Whether nothing bad was found."""
+        ...

@@ -98,6 +98,7 @@ class Stack:
             temporal_ui_url=servers.temporal_ui_url or "http://127.0.0.1:8233",
             razorpay_base_url=self.sandbox.url,
             razorpay_webhook_secrets=SecretStr(secret),
+            storage_url=(folder / "documents").as_uri(),
             twilio_base_url=self.sandbox.url,
             twilio_account_sid=self.sandbox.config.account_sid,
             twilio_auth_token=SecretStr(self.sandbox.config.auth_token or ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response, UploadFile
 
 from adapters.redis.limits import Limit as RateLimit
 from api.applicants import ApplicationId, MayEditApplication, MayOpenApplication, MayReview, found_application
@@ -21,11 +21,13 @@ from api.schemas.onboarding import (
     ApplicationRef,
     ApplicationView,
     DecideApplication,
+    DocumentView,
     VerifyEmail,
 )
 from api.services import Services, Wired
 from models.application_tokens import TOKEN_LIFETIME
 from models.errors import Code, VisitNowError
+from models.files import MAX_DOCUMENT_BYTES
 from models.idempotency import body_hash
 from models.identity import PLATFORM, Principal, Tenant
 from models.ids import random_id
@@ -36,6 +38,7 @@ from models.onboarding import (
     ApplicationState,
     Command,
     Decide,
+    DocumentKind,
     OnboardingActor,
     OnboardingActorKind,
 )
@@ -164,6 +167,53 @@ async def amend_application(
         raise VisitNowError(Code.STATE_CONFLICT)
     amended = await services.applicants.amend(found, body.applied_to(found.details))
     return ApplicationView.of(amended, datetime.now(UTC))
+
+
+@router.post(
+    "/{application_id}/documents",
+    status_code=201,
+    responses=problem_responses(*_ONE, Code.MALFORMED, Code.TOO_LARGE, Code.STATE_CONFLICT, Code.DOCUMENT_REFUSED),
+)
+async def add_application_document(
+    application_id: ApplicationId,
+    applicant: MayEditApplication,
+    services: Wired,
+    file: UploadFile,
+    kind: Annotated[DocumentKind, Form(description="`registration_certificate`, `identity_proof`, …")] = "other",
+) -> DocumentView:
+    """Hand in a PDF, PNG or JPEG of at most 10 MiB; what it is is seen by its content."""
+    del applicant
+    found = await services.applicants.found(found_application(application_id))
+    content = await file.read(MAX_DOCUMENT_BYTES + 1)
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise VisitNowError(Code.TOO_LARGE)
+    name = "".join(one for one in file.filename or "" if one.isprintable())[:200]
+    return DocumentView.of(await services.applicants.add_document(found, kind, name, content))
+
+
+@router.get(
+    "/{application_id}/documents/{document_id}",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **problem_responses(*_ONE),
+    },
+)
+async def application_document(
+    request: Request,
+    application_id: ApplicationId,
+    document_id: Annotated[str, Path(description="The document.")],
+    reader: MayOpenApplication,
+    services: Wired,
+) -> Response:
+    """One document as it was handed in; a reviewer's look is audited."""
+    found = await services.applicants.found(found_application(application_id))
+    if isinstance(reader, Principal):
+        await services.audit.act(request, reader, f"{found.id}:document")
+    document, content = await services.applicants.document(found, document_id)
+    # Never shown by the browser itself: what somebody else has uploaded is not ours to run.
+    headers = {"Content-Disposition": f'attachment; filename="{document.id}"'}
+    return Response(content, media_type=document.media_type, headers=headers)
 
 
 @router.post("/{application_id}/submit", responses=problem_responses(*_ONE, Code.STATE_CONFLICT))

@@ -18,7 +18,6 @@ from models.onboarding import (
     ApplicationDetails,
     ApplicationState,
     DecisionKind,
-    DocumentKind,
     DocumentRef,
     Finding,
     Line,
@@ -96,7 +95,7 @@ class DocumentView(BaseModel):
     """A document that was handed in."""
 
     id: str
-    kind: DocumentKind
+    kind: str
     name: str
     media_type: str
     size: int

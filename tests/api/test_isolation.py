@@ -135,6 +135,7 @@ class Scene(NamedTuple):
             "apply": details("www").model_dump(mode="json"),
             "verify_application_email": {"token": "onb.1.00"},
             "amend_application": {"practice_name": "Another"},
+            "add_application_document": {},
             "decide_application": {"decision": "approve"},
             "place": {
                 "provider_id": ANANYA_RAO.provider.id,
@@ -185,6 +186,7 @@ class Scene(NamedTuple):
             "leave_id": LEAVE.id,
             "session_id": SESSION.id,
             "application_id": NO_APPLICATION,
+            "document_id": "doc_" + "a" * 26,
         }
 
 

@@ -126,7 +126,7 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
 def test_request_bodies_forbid_unknown_fields() -> None:
     for _, path, operation in OPERATIONS:
         body = operation.get("requestBody")
-        if body is None or path.startswith("/codec/"):
+        if body is None or path.startswith("/codec/") or "multipart/form-data" in body["content"]:
             continue
         schema = body["content"]["application/json"]["schema"]
         reference = schema.get("items", schema)["$ref"].rpartition("/")[2]

@@ -17,6 +17,7 @@ from models.identity import Invitation, Scope, Subject
 from models.ids import onboarding_workflow_id, random_id
 from models.messaging import Message, Template
 from models.onboarding import (
+    REGISTRATION_CERTIFICATE,
     Answer,
     ApplicantClinic,
     ApplicantPractitioner,
@@ -26,7 +27,6 @@ from models.onboarding import (
     Command,
     Decide,
     DecisionKind,
-    DocumentKind,
     DocumentRef,
     OnboardingActor,
     OnboardingActorKind,
@@ -90,7 +90,7 @@ def details(slug: str, number: str = "KMC-1", **changes: object) -> ApplicationD
     return told.model_copy(update=changes)
 
 
-def a_document(kind: DocumentKind = DocumentKind.REGISTRATION) -> DocumentRef:
+def a_document(kind: str = REGISTRATION_CERTIFICATE) -> DocumentRef:
     return DocumentRef(
         id=random_id("doc"),
         kind=kind,

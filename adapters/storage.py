@@ -1,0 +1,133 @@
+"""Uploaded files in object storage: each under a key of its own, which only its owner's key in the vault opens.
+
+An object is `VNF1`, the length of the sealed key in 4 bytes, the sealed key, then the content in chunks of AES-256-GCM.
+The nonce is the chunk's number with a mark on the last one, so that no chunk can be moved, dropped or added; the
+additional data is the file's name, so that no file can stand for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from adapters.mongo.encryption import ERASED, DataClass, Vault
+from models.errors import UnavailableError
+
+CHUNK: Final = 64 * 1024
+MAGIC: Final = b"VNF1"
+SECONDS: Final = 20.0
+_TAG: Final = 16
+_KEY_BYTES: Final = 32
+_LENGTH_BYTES: Final = 4
+
+T = TypeVar("T")
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store of a `file:///folder` or `s3://bucket/prefix`; S3's keys and endpoint come from the AWS environment."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalStore(Path(unquote(parts.path)), mkdir=True)
+    return S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        client_options={"timeout": "10s", "connect_timeout": "2s", "allow_http": True},
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)},
+    )
+
+
+class EncryptedStore:
+    """Implements `models.onboarding_ports.DocumentStore`; without a store every use says that there is none."""
+
+    def __init__(self, url: str | None, vault: Vault) -> None:
+        """`url` is the setting `STORAGE_URL`."""
+        self._store = open_store(url) if url is not None else None
+        self._vault = vault
+
+    async def keep(self, owner_id: str, document_id: str, content: bytes) -> None:
+        """Write one file; whatever was there under that name is replaced."""
+        name, key = f"{owner_id}/{document_id}", secrets.token_bytes(_KEY_BYTES)
+        sealed = await self._vault.seal(owner_id, DataClass.IDENTITY, {"key": key})
+        head = MAGIC + len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed
+        body = await asyncio.to_thread(encrypted, key, name, content)
+        await _answered(obstore.put_async(self._opened, name, head + body))
+
+    async def read(self, owner_id: str, document_id: str) -> bytes | None:
+        """One file in clear; None where it, or its key, is gone. Raises `ValueError` for one that was changed."""
+        name = f"{owner_id}/{document_id}"
+        try:
+            found = await _answered(obstore.get_async(self._opened, name))
+        except FileNotFoundError:
+            return None
+        raw = bytes(await _answered(found.bytes_async()))
+        begin = len(MAGIC) + _LENGTH_BYTES
+        end = begin + int.from_bytes(raw[len(MAGIC) : begin], "big")
+        if raw[: len(MAGIC)] != MAGIC or end > len(raw):
+            msg = "the object is not a file of ours"
+            raise ValueError(msg)
+        [opened] = await self._vault.open([raw[begin:end]])
+        if opened is None or opened is ERASED:
+            return None
+        key = opened["key"]
+        if not isinstance(key, bytes):
+            msg = "the object's key is not a key"
+            raise TypeError(msg)
+        return await asyncio.to_thread(decrypted, key, name, raw[end:])
+
+    @property
+    def _opened(self) -> ObjectStore:
+        if self._store is None:
+            msg = "no object storage is configured"
+            raise UnavailableError(msg)
+        return self._store
+
+
+async def _answered(asking: Awaitable[T]) -> T:
+    """The answer. Raises `FileNotFoundError` for what is not there, and `UnavailableError` for every other failure."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await asking
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError) as error:
+        msg = "the object storage does not answer"
+        raise UnavailableError(msg) from error
+
+
+def _nonce(number: int, *, last: bool) -> bytes:
+    return number.to_bytes(11, "big") + bytes([last])
+
+
+def encrypted(key: bytes, name: str, content: bytes) -> bytes:
+    """The content in sealed chunks; even an empty one has a last chunk."""
+    aead, bound = AESGCM(key), name.encode()
+    starts = range(0, max(len(content), 1), CHUNK)
+    return b"".join(
+        aead.encrypt(_nonce(number, last=start == starts[-1]), content[start : start + CHUNK], bound)
+        for number, start in enumerate(starts)
+    )
+
+
+def decrypted(key: bytes, name: str, sealed: bytes) -> bytes:
+    """The content. Raises `ValueError` where anything of it was changed, moved, cut off or added."""
+    aead, bound = AESGCM(key), name.encode()
+    starts = range(0, max(len(sealed), 1), CHUNK + _TAG)
+    try:
+        return b"".join(
+            aead.decrypt(_nonce(number, last=start == starts[-1]), sealed[start : start + CHUNK + _TAG], bound)
+            for number, start in enumerate(starts)
+        )
+    except InvalidTag as error:
+        msg = "the file was changed"
+        raise ValueError(msg) from error
