@@ -31,7 +31,7 @@ from models.onboarding import (
     Readiness,
     registration_key,
 )
-from models.onboarding_letters import application_link, letter_params
+from models.onboarding_letters import application_link, letter_params, practice_link, review_link
 from models.onboarding_ports import Applications, Practices
 from models.ports import Messenger, Publications
 from models.tenancy import slug_problem
@@ -183,8 +183,6 @@ class OnboardingActivities:
         return _finding(CheckName.SLUG, CheckOutcome.PASSED, "the name is free")
 
     def _message(self, application: Application, letter: Letter, to: str) -> Message:
-        expires = letter.at + LINK_LIFETIME
-        token = application_token(self._secret, Purpose.LINK, application.id, expires)
         return Message(
             id=letter.message_id,
             tenant_id=PLATFORM,
@@ -194,13 +192,21 @@ class OnboardingActivities:
             template=letter.template,
             params=letter_params(
                 application,
-                link=application_link(self._public_url, application.id, token),
-                token=token,
+                link=self._link(application, letter),
                 note=application.notes.get(letter.note_id or "", ""),
                 missing=letter.missing,
             ),
             expires_at=letter.at + LETTER_LIFETIME,
         )
+
+    def _link(self, application: Application, letter: Letter) -> str:
+        """Only the owner's own letters open the application."""
+        if letter.to == "reviewers":
+            return review_link(self._public_url, application.id)
+        if letter.template is Template.PRACTICE_LIVE:
+            return practice_link(self._public_url, application.slug)
+        token = application_token(self._secret, Purpose.LINK, application.id, letter.at + LINK_LIFETIME)
+        return application_link(self._public_url, application.id, token)
 
 
 def _details(application: Application) -> ApplicationDetails:

@@ -167,9 +167,7 @@ class Applicants:
                 channel=Channel.EMAIL,
                 to=application.details.owner.email,
                 template=Template.EMAIL_VERIFICATION,
-                params=letter_params(
-                    application, link=application_link(self._public_url, application.id, token), token=token
-                ),
+                params=letter_params(application, link=application_link(self._public_url, application.id, token)),
                 expires_at=now + LINK_LIFETIME,
             )
         )

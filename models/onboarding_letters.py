@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from models.onboarding import Application
 
 
@@ -10,20 +12,25 @@ def application_link(public_url: str, application_id: str, token: str) -> str:
     return f"{public_url}/onboarding/applications/{application_id}/verify-email?token={token}"
 
 
-def letter_params(
-    application: Application, *, link: str, token: str, note: str = "", missing: str = ""
-) -> dict[str, str]:
+def review_link(public_url: str, application_id: str) -> str:
+    """Where a reviewer, who signs in, finds the application; it opens nothing by itself."""
+    return f"{public_url}/onboarding/applications/{application_id}"
+
+
+def practice_link(public_url: str, slug: str) -> str:
+    """The practice's own site."""
+    parts = urlsplit(public_url)
+    return f"{parts.scheme}://{slug}.{parts.netloc}"
+
+
+def letter_params(application: Application, *, link: str, note: str = "", missing: str = "") -> dict[str, str]:
     """Everything that the templates about an application may name."""
-    name = application.details.owner.name if application.details is not None else ""
     due = "" if application.due_at is None else f"{application.due_at:%Y-%m-%d %H:%M} UTC"
     return {
-        "name": name,
-        "practice_name": application.practice_name,
-        "slug": application.slug,
-        "application_id": application.id,
+        "practice": application.practice_name,
+        "application": application.id,
         "link": link,
-        "token": token,
         "note": note,
         "missing": missing,
-        "due_at": due,
+        "due": due,
     }

@@ -134,8 +134,10 @@ class OnboardingWorkflow:
     async def decide(self, command: Decide) -> Answer:
         """A reviewer decides; the checks come first, and what they found blocking cannot be approved."""
         await workflow.wait_condition(lambda: self._checked or self._state not in CLOCK_RUNS)
+        to, event, letter = _DECISIONS[command.kind]
+        if self._state not in sources_of(to):
+            return self._refusal()
         async with self._commands:
-            to, event, letter = _DECISIONS[command.kind]
             if self._state not in sources_of(to):
                 return self._refusal()
             if command.kind is DecisionKind.APPROVE and self._blocked:
@@ -149,6 +151,9 @@ class OnboardingWorkflow:
     @workflow.update
     async def withdraw(self, command: Command) -> Answer:
         """The applicant takes it back, as long as nothing is decided."""
+        # While the practice is made the lock is held for as long as that takes: nobody waits for a refusal.
+        if self._state not in sources_of(State.WITHDRAWN):
+            return self._refusal()
         async with self._commands:
             return await self._take(State.WITHDRAWN, Event.WITHDRAWN, command)
 
