@@ -68,6 +68,8 @@ def test_a_whole_production_environment_is_accepted() -> None:
     [
         ("razorpay_base_url", "http://sandbox.example:9000"),
         ("razorpay_base_url", "http://127.0.0.1:9000"),
+        ("twilio_base_url", "http://sandbox.example:9000"),
+        ("twilio_base_url", "https://twilio.com.example"),
         ("razorpay_key_id", "rzp_test_development"),
         ("razorpay_key_secret", "development-razorpay-key-secret"),
         ("razorpay_webhook_secrets", ""),
@@ -175,3 +177,26 @@ def test_two_keys_of_one_id_are_refused() -> None:
 )
 def test_loopback(host: str, expected: bool) -> None:  # noqa: FBT001  the value that is tested
     assert is_loopback(host) is expected
+
+
+def test_messaging_is_whole_or_absent() -> None:
+    account = {"twilio_account_sid": "AC1", "twilio_auth_token": "t", "twilio_sms_from": "+911400000000"}
+    assert _settings(account).twilio_sms_from == "+911400000000"
+    for name in account:
+        with pytest.raises(ValidationError, match="come together"):
+            _settings({**account, name: ""})
+    empty = _settings(dict.fromkeys([*account, "twilio_whatsapp_from", "smtp_url"], ""))
+    assert (empty.twilio_account_sid, empty.twilio_auth_token, empty.smtp_url) == (None, None, None)
+
+
+@pytest.mark.parametrize("url", ["http://mail.example", "smtp://", "mail.example:25"])
+def test_a_mail_relay_is_named_by_an_smtp_address(url: str) -> None:
+    with pytest.raises(ValidationError, match="smtp://host"):
+        _settings({"smtp_url": url})
+
+
+def test_a_sender_cannot_bring_a_header_along() -> None:
+    assert _settings({"email_from": "Asha <asha@clinic.example>"}).email_from == "Asha <asha@clinic.example>"
+    for sender in ("nobody", "a@b.example\r\nBcc: c@d.example"):
+        with pytest.raises(ValidationError):
+            _settings({"email_from": sender})

@@ -6,8 +6,9 @@ import hmac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator
 
-from models.signatures import payment_is_signed, sign, webhook_is_signed
+from models.signatures import callback_is_signed, payment_is_signed, sign, webhook_is_signed
 
 SECRET = b"made-up"
 
@@ -46,3 +47,17 @@ def test_what_is_no_signature_is_refused_without_an_error(signature: str) -> Non
 @given(st.text(max_size=80))
 def test_nobody_guesses_one(signature: str) -> None:
     assert not webhook_is_signed([SECRET], b"body", signature) or signature == sign(SECRET, b"body")
+
+
+def test_a_callback_is_signed_over_its_address_and_every_field_in_order() -> None:
+    # Held against the provider's own client.
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    form = {"Digits": "1234", "To": "+18005551212", "From": "+14158675309", "CallSid": "CA1234567890ABCDE"}
+    signature = RequestValidator("12345").compute_signature(url, form)
+    assert callback_is_signed(b"12345", url, form, signature)
+    assert not callback_is_signed(b"54321", url, form, signature)
+    assert not callback_is_signed(b"12345", url + "x", form, signature)
+    assert not callback_is_signed(b"12345", url, {**form, "Digits": "1235"}, signature)
+    assert not callback_is_signed(b"12345", url, {**form, "New": ""}, signature)
+    assert not callback_is_signed(b"12345", url, form, "ü")
+    assert not callback_is_signed(b"12345", url, form, "")
