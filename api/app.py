@@ -15,6 +15,7 @@ from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
 from api.routers import (
+    account,
     availability,
     booking,
     codec,
@@ -24,6 +25,7 @@ from api.routers import (
     operations,
     payments,
     providers,
+    staff,
     tenancy,
 )
 from api.sites import Sites
@@ -31,6 +33,8 @@ from api.wiring import wired
 
 ROUTERS = (
     identity.router,
+    account.router,
+    staff.router,
     providers.router,
     availability.router,
     booking.router,

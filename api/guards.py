@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Header, Query, Request, Security
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -129,8 +129,31 @@ MayRefund = Annotated[Principal, Depends(Requires(Permission.REFUND_CREATE))]
 MayManageSettings = Annotated[Principal, Depends(Requires(Permission.SETTINGS_MANAGE))]
 MayReadHours = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_READ))]
 MayPublish = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_PUBLISH))]
+OwnPassword = Annotated[Principal, Depends(Requires(Permission.PASSWORD_OWN))]
+MayBookFor = Annotated[Principal, Depends(Requires(Permission.DEPENDANT_MANAGE))]
+MayReadStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_READ))]
+MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))]
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
+
+
+class RequiresStepUp(Requires):
+    """Like `Requires`, for what one has to prove again first that it is oneself.
+
+    Raises what `Requires` does, and `step_up_required`.
+    """
+
+    async def __call__(
+        self,
+        request: Request,
+        services: Wired,
+        credentials: Credentials,
+        proof: Annotated[str | None, Header(alias="Step-Up", description="What `POST /v1/auth/step-up` gave.")] = None,
+    ) -> Principal:
+        """The caller."""
+        caller = await self.admit(request, services, await authenticated(services, credentials))
+        services.own_accounts.check_step_up(caller, proof)
+        return caller
 
 
 class RequiresOrTicket:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-import structlog
 from fastapi import Depends, Request
 
 from adapters.mongo.identity import MongoUsers
@@ -19,15 +17,19 @@ from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenVerifier
 from api.applying import Applicants
 from api.audit import AuditLog
+from api.background import Background
 from api.clinics import ClinicHosts
-from api.edge import failure
 from api.free_times import FreeTimes
 from api.metrics import Metrics
+from api.own_account import OwnAccounts
+from api.phone_sign_in import PhoneSignIn
 from api.presenter import Presenter
+from api.profiles import Profiles
 from api.publishing import Publisher
 from api.search import Searching
 from api.sessions import Sessions
 from api.sign_in import SignIn
+from api.staff import Staff
 from api.streams import Streams
 from models.cache import Recently
 from models.errors import UnavailableError
@@ -36,34 +38,6 @@ from models.ports import Appointments, Directory, Messenger, Notifications, Paym
 from workflows.gateway import WorkflowGateway
 
 WORD_SECONDS: Final = 30.0
-
-_log = structlog.get_logger(__name__)
-
-
-class Background:
-    """Work that goes on after its answer has left; the process waits for it before it ends."""
-
-    def __init__(self) -> None:
-        """Nothing runs yet."""
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run it; an outage is logged, since whatever is started here is also found by a sweep."""
-        task = asyncio.create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self, seconds: float) -> None:
-        """Wait for what is running, at most so long."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-
-
-async def _logged(work: Coroutine[None, None, None]) -> None:
-    try:
-        await work
-    except UnavailableError as error:
-        _log.warning("background.deferred", **failure(error))
 
 
 @dataclass(frozen=True)
@@ -88,6 +62,10 @@ class Services:
     users: MongoUsers
     sessions: Sessions
     sign_in: SignIn
+    phone_sign_in: PhoneSignIn
+    own_accounts: OwnAccounts
+    profiles: Profiles
+    staff: Staff
     hosts: ClinicHosts
     presenter: Presenter
     publisher: Publisher

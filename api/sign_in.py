@@ -12,9 +12,10 @@ from adapters.mongo.identity import MongoUsers
 from adapters.mongo.tries import MongoTries
 from adapters.passwords import Passwords
 from adapters.redis.limits import Limit, RateLimiter
+from adapters.tokens import PurposeTokens
 from api.audit import AuditLog, origin_of
 from api.sessions import Issued, Sessions
-from models.addresses import AddressKind, blind_index
+from models.addresses import AddressKind, blind_index, normal_email
 from models.compliance import AuditAction
 from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, recovery_hash
 from models.errors import Code, VisitNowError
@@ -40,6 +41,16 @@ class Doors:
             wait = await self._limiter.hit(limit, f"{kind}:{key}")
             if wait is not None:
                 raise VisitNowError(Code.RATE_LIMITED, retry_after=wait)
+
+
+class Tools(NamedTuple):
+    """What everything about accounts works with."""
+
+    passwords: Passwords
+    tokens: PurposeTokens
+    sessions: Sessions
+    audit: AuditLog
+    doors: Doors
 
 
 def wait_until(until: datetime) -> VisitNowError:
@@ -109,6 +120,22 @@ class SignIn:
                 await self._refuse(request, name, caller.subject)
                 raise VisitNowError(Code.CREDENTIALS_INVALID)
             await self._tries.forget(SIGNING_IN, name)
+
+    async def prove_code(self, request: Request, caller: Principal, code: str) -> None:
+        """Use up a code of the caller's own authenticator. Raises `credentials_invalid`, `rate_limited`."""
+        await self._doors.knock(request, "totp")
+        name = f"totp:{caller.subject}"
+        async with self._passwords.turn():
+            await self._refuse_waiting(name)
+            credentials = await self._users.credentials(Subject(caller.subject), caller.subject)
+            if credentials is None or not await self.spend_code(caller.subject, credentials, code):
+                await self._refuse(request, name, caller.subject)
+                raise VisitNowError(Code.CREDENTIALS_INVALID)
+            await self._tries.forget(SIGNING_IN, name)
+
+    async def forgive(self, email: str) -> None:
+        """Forget the wrong passwords of an address whose owner has proved themselves otherwise."""
+        await self._tries.forget(SIGNING_IN, self.counter(normal_email(email)))
 
     def counter(self, email: str) -> str:
         """The name under which tries at an address are counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from temporalio.client import Client
 
@@ -17,24 +17,22 @@ from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.limits import RateLimiter
 from adapters.redis.pages import Pages
-from adapters.redis.sessions import SessionCache
 from adapters.redis.tickets import Tickets
 from adapters.scanning import SignatureScanner
 from adapters.settings import Settings
 from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
-from adapters.tokens import TokenMinter, TokenVerifier
+from adapters.tokens import TokenVerifier
 from api.applying import Applicants
-from api.audit import AuditLog
+from api.background import Background
 from api.clinics import ClinicHosts
 from api.free_times import FreeTimes
 from api.metrics import Metrics
+from api.people import Doing, People
 from api.presenter import Presenter
 from api.publishing import Publisher
 from api.search import Searching
-from api.services import Background, Services
-from api.sessions import Sessions
-from api.sign_in import Doors, SignIn
+from api.services import Services
 from api.streams import Streams
 from workflows.gateway import DurableMessenger, Stores, WorkflowGateway
 
@@ -129,32 +127,6 @@ class _Connected(NamedTuple):
     pages: Pages
 
 
-class _People(NamedTuple):
-    """What knows who somebody is."""
-
-    audit: AuditLog
-    sessions: Sessions
-    sign_in: SignIn
-
-    @classmethod
-    def of(cls, connected: _Connected, passwords: Passwords) -> Self:
-        """Over the connected stores."""
-        settings, stores, _, redis, _, _ = connected
-        audit = AuditLog(stores.audit)
-        sessions = Sessions(
-            stores.sessions,
-            stores.users,
-            SessionCache(redis, settings.database),
-            TokenMinter(settings.token_keys),
-            audit,
-            key=settings.id_secret,
-            development=settings.is_development,
-        )
-        doors = Doors(RateLimiter(redis, settings.database))
-        sign_in = SignIn(stores.users, stores.tries, passwords, sessions, audit, doors, key=settings.index_key)
-        return cls(audit, sessions, sign_in)
-
-
 def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
     settings, stores, client, redis, listener, pages = connected
     ports = Stores(
@@ -169,7 +141,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     presenter = Presenter(stores.directory, settings)
     messenger = DurableMessenger(client, stores.notifications)
-    people = _People.of(connected, passwords)
+    people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
 
     async def mongodb_answers() -> bool:
         await stores.ping()
@@ -208,6 +180,10 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         users=stores.users,
         sessions=people.sessions,
         sign_in=people.sign_in,
+        phone_sign_in=people.phone_sign_in,
+        own_accounts=people.own_accounts,
+        profiles=people.profiles,
+        staff=people.staff,
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         free_times=FreeTimes(

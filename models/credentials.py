@@ -50,6 +50,15 @@ OTP_SEND_BACKOFF: Final = Backoff(seconds=(30, 30, 60, 120, 300, 900, 1800, 3600
 """Codes to one number that nobody has used; a used one makes those before it forgotten."""
 
 
+def password_problem(password: str, *, leaked: bool) -> str | None:
+    """Why a new password is not taken; None where it is. No rule asks for kinds of letters (NIST SP 800-63B)."""
+    if len(password) < MIN_PASSWORD:
+        return f"must have at least {MIN_PASSWORD} characters"
+    if leaked:
+        return "is one of the passwords that were lost most often"
+    return None
+
+
 class ChallengeState(StrEnum):
     """What became of a one-time code."""
 

@@ -21,8 +21,10 @@ class Code(StrEnum):
     TICKET_INVALID = "ticket_invalid"
     CREDENTIALS_INVALID = "credentials_invalid"
     TOTP_REQUIRED = "totp_required"
+    OTP_INVALID = "otp_invalid"
     REFRESH_REUSED = "refresh_reused"
     FORBIDDEN = "forbidden"
+    STEP_UP_REQUIRED = "step_up_required"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOT_TAKEN = "slot_taken"
@@ -32,6 +34,8 @@ class Code(StrEnum):
     ACCOUNT_EXISTS = "account_exists"
     SLUG_TAKEN = "slug_taken"
     CHECKS_FAILED = "checks_failed"
+    INVITE_SPENT = "invite_spent"
+    LINK_SPENT = "link_spent"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     DOCUMENT_REFUSED = "document_refused"
@@ -43,6 +47,7 @@ class Code(StrEnum):
     REFUND_EXCEEDS_PAYMENT = "refund_exceeds_payment"
     TOO_MANY_HOLDS = "too_many_holds"
     RATE_LIMITED = "rate_limited"
+    OTP_EXHAUSTED = "otp_exhausted"
     INTERNAL = "internal"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"
     UNAVAILABLE = "unavailable"
@@ -84,10 +89,14 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.TOTP_REQUIRED: ErrorKind(
         401, Retry.USELESS, "A code of your authenticator is required", "Type the code, or a recovery code."
     ),
+    Code.OTP_INVALID: ErrorKind(401, Retry.USELESS, "The code is not valid", "Check the code, or ask for a new one."),
     Code.REFRESH_REUSED: ErrorKind(
         401, Retry.USELESS, "The session has ended: its refresh token was used twice", "Sign in again."
     ),
     Code.FORBIDDEN: ErrorKind(403, Retry.USELESS, "Your role does not allow this", "Ask your clinic's administrator."),
+    Code.STEP_UP_REQUIRED: ErrorKind(
+        403, Retry.USELESS, "Prove again that it is you", "Give your password or a code, then try again."
+    ),
     Code.NOT_FOUND: ErrorKind(404, Retry.USELESS, "There is no such thing here", "Check the link."),
     Code.METHOD_NOT_ALLOWED: ErrorKind(
         405, Retry.USELESS, "This method is not offered here", "Report this to support."
@@ -109,6 +118,8 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.ACCOUNT_EXISTS: ErrorKind(
         409, Retry.USELESS, "There is an account with this address already", "Sign in, or use another address."
     ),
+    Code.INVITE_SPENT: ErrorKind(410, Retry.USELESS, "The invitation is used up or over", "Ask for a new one."),
+    Code.LINK_SPENT: ErrorKind(410, Retry.USELESS, "The link is used up or over", "Ask for a new one."),
     Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(
         415, Retry.USELESS, "Only application/json is read here", "Report this to support."
@@ -130,6 +141,7 @@ ERRORS: dict[Code, ErrorKind] = {
         429, Retry.HELPS, "Too many unpaid bookings at once", "Pay or cancel one of them first."
     ),
     Code.RATE_LIMITED: ErrorKind(429, Retry.HELPS, "Too many requests", "Wait as long as Retry-After says."),
+    Code.OTP_EXHAUSTED: ErrorKind(429, Retry.USELESS, "Too many wrong codes", "Ask for a new code."),
     Code.INTERNAL: ErrorKind(500, Retry.HELPS, "Something went wrong on our side", "Try again later."),
     Code.GATEWAY_UNAVAILABLE: ErrorKind(
         503, Retry.HELPS, "The payment gateway does not answer", "Try again in a moment; nothing was charged twice."

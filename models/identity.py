@@ -37,6 +37,10 @@ class Permission(StrEnum):
     OPERATIONS_READ = "operations:read"
     CODEC_USE = "codec:use"
     ACCOUNT_OWN = "account:own"
+    PASSWORD_OWN = "password:own"  # noqa: S105  a permission, not a secret
+    DEPENDANT_MANAGE = "dependant:manage"
+    STAFF_READ = "staff:read"
+    STAFF_MANAGE = "staff:manage"
 
 
 _OWN = {
@@ -48,26 +52,37 @@ _OWN = {
 
 _EMPLOYED = {
     *_OWN,
+    Permission.PASSWORD_OWN,
     Permission.AVAILABILITY_READ,
     Permission.AVAILABILITY_PUBLISH,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.PATIENT: frozenset({*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY}),
+    Role.PATIENT: frozenset(
+        {*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY, Permission.DEPENDANT_MANAGE}
+    ),
     Role.DOCTOR: frozenset(_EMPLOYED),
-    Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE}),
+    Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE, Permission.STAFF_READ}),
     Role.ADMIN: frozenset(
         {
             *_EMPLOYED,
             Permission.REFUND_CREATE,
             Permission.SETTINGS_MANAGE,
+            Permission.STAFF_READ,
+            Permission.STAFF_MANAGE,
         }
     ),
 }
 """Role → permissions, within the caller's own tenant."""
 
 PLATFORM_ADMIN_PERMISSIONS = frozenset(
-    {Permission.OPERATIONS_READ, Permission.CODEC_USE, Permission.ACCOUNT_OWN, Permission.APPLICATION_REVIEW}
+    {
+        Permission.OPERATIONS_READ,
+        Permission.CODEC_USE,
+        Permission.ACCOUNT_OWN,
+        Permission.PASSWORD_OWN,
+        Permission.APPLICATION_REVIEW,
+    }
 )
 """What an admin of the platform may do; they read no patient's record by virtue of that.
 
@@ -121,6 +136,10 @@ class Account(Model):
     def is_patient(self) -> bool:
         """Whether this is a patient's platform-wide account."""
         return Role.PATIENT in self.roles
+
+    def works_at(self, clinic_id: str) -> bool:
+        """Whether this is one of a clinic's people; a tenant's admin is everywhere's."""
+        return clinic_id in self.clinic_ids or Role.ADMIN in self.roles
 
     def principal(self, session_id: str) -> Principal:
         """Whoever speaks for this account in a session."""

@@ -23,6 +23,7 @@ from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
 from adapters.carriers import CarrierByChannel, carriers
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
+from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
 from adapters.razorpay import RazorpayGateway
@@ -32,7 +33,7 @@ from adapters.redis.pages import Pages
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
-from adapters.unconfigured import NoInvites
+from adapters.tokens import PurposeTokens
 from models.errors import UnavailableError
 from workers.faults import FaultInterceptor, Faults
 from workers.projector import Projector
@@ -174,16 +175,18 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     booking = BookingActivities(stores.claims, stores.appointments)
     availability = AvailabilityActivities(stores.leaves, stores.publications, stores.claims, stores.appointments)
     payments = PaymentActivities(gateway, stores.payments, stores.appointments)
+    messenger = DurableMessenger(client, stores.notifications)
     onboarding = OnboardingActivities(
         stores.applications,
         stores.practices,
         stores.publications,
-        DurableMessenger(client, stores.notifications),
+        messenger,
         secret=settings.id_secret,
         public_url=settings.public_url,
         reviewers=settings.reviewers_email,
     )
-    practices = PracticeActivities(stores.applications, stores.practices, NoInvites())
+    invites = MailedInvites(stores.invites, messenger, PurposeTokens(settings.token_keys), settings.public_url)
+    practices = PracticeActivities(stores.applications, stores.practices, invites)
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, Reporter(client))
     messaging = MessagingActivities(stores.notifications, FileTexts(), wired.carrier)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.

@@ -10,8 +10,10 @@ from adapters.mongo.booking import MongoAppointments
 from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
 from adapters.mongo.compliance import MongoAuditTrail
+from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
+from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.leaves import MongoLeaves
 from adapters.mongo.messaging import MongoNotifications
@@ -64,6 +66,8 @@ class Repositories:
     tries: MongoTries
     applications: MongoApplications
     practices: MongoPractices
+    invites: MongoInvites
+    dependants: MongoDependants
     leases: MongoLeases
     tenancy: MongoTenancy
     vault: Vault
@@ -108,6 +112,8 @@ class Repositories:
             tries=MongoTries(database),
             applications=MongoApplications(database, vault),
             practices=MongoPractices(database, directory, search, on_published),
+            invites=MongoInvites(database, vault),
+            dependants=MongoDependants(database, vault),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from api.schemas.payments import RefundView
 from api.schemas.providers import ClinicView, ProviderRef
-from api.schemas.values import MAX_AGE, Date, Instant, Line, Text
+from api.schemas.values import Date, Instant, Line, Text, plausible_birth
 from models.base import Id, Model, UtcDatetime
 from models.booking import ActorKind, AppointmentState, EventType, Intake, PatientDetails, WaitingFor
 from models.booking_view import Action, CancelTerms
@@ -18,18 +17,11 @@ from models.payments import PaymentState, RefundState
 from models.providers import PaymentMode, VisitMode
 
 
-def _plausible_birth(value: Date) -> Date:
-    today = datetime.now(UTC).date()
-    if not today - MAX_AGE <= value <= today:
-        raise ValueError("must lie within the last 130 years")
-    return value
-
-
 class PatientInput(Model):
     """Whom the visit is for, where it is not the account's owner."""
 
     name: Annotated[Line, StringConstraints(max_length=120)]
-    date_of_birth: Annotated[Date, AfterValidator(_plausible_birth)]
+    date_of_birth: Annotated[Date, AfterValidator(plausible_birth)]
     relation: Annotated[Line, StringConstraints(max_length=40)]
 
 

@@ -42,6 +42,14 @@ Date = Annotated[date, BeforeValidator(_iso_date, json_schema_input_type=date)]
 """A calendar date, `YYYY-MM-DD`."""
 
 
+def plausible_birth(value: date) -> date:
+    """The date of birth of somebody who may live. Raises ValueError."""
+    today = datetime.now(UTC).date()
+    if not today - MAX_AGE <= value <= today:
+        raise ValueError("must lie within the last 130 years")
+    return value
+
+
 def _bound(value: object) -> datetime | date:
     if isinstance(value, str) and _DATE.fullmatch(value):
         return date.fromisoformat(value)

@@ -35,6 +35,8 @@ SPEAKERS: Final = {
     "settings": "tenant_admin", "put_settings": "tenant_admin", "settings_versions": "tenant_admin",
     "published_services": "doctor", "publish_services": "doctor",
     "published_availability": "doctor", "publish_availability": "doctor",
+    "invite_staff": "tenant_admin", "remove_staff": "tenant_admin", "staff": "staff",
+    "enrol_totp": "doctor", "confirm_totp": "staff", "drop_totp": "staff",
     "leaves": "doctor", "end_leave": "doctor",
 }  # fmt: skip
 """Who asks, where it is not the patient."""

@@ -20,8 +20,10 @@ from pymongo.database import Database
 from adapters.mongo.repositories import Repositories
 from cli.accounts import ACCOUNTS, account_of
 from cli.seed.arogya import ANANYA_RAO, KOREGAON_PARK, TENANT
+from cli.seed.sanjeevani import BANDRA
 from models.booking import Appointment, Intake, PatientDetails
 from models.compliance import AuditAction
+from models.dependants import Dependant
 from models.errors import Code
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
 from models.publishing import Leave
@@ -42,10 +44,10 @@ NO_APPLICATION: Final = "app_" + "a" * 26
 GUARDED: Final = [one for one in SECURED if PERMISSION_OF.get(one.id) is not Permission.ACCOUNT_OWN]
 """What not everybody may do who has signed in."""
 
-OWN_REFUSALS: Final = {Code.CREDENTIALS_INVALID, Code.TOKEN_INVALID}
+OWN_REFUSALS: Final = {Code.CREDENTIALS_INVALID, Code.TOKEN_INVALID, Code.OTP_INVALID}
 """How a sign-in refuses what it was given."""
 
-COUNTED: Final = {"audit", "sign_in_tries"}
+COUNTED: Final = {"audit", "sign_in_tries", "otp_challenges", "notifications"}
 """What is noted of those who get nothing."""
 
 
@@ -118,6 +120,15 @@ SESSION: Final = Session(
 )
 
 
+DEPENDANT: Final = Dependant(
+    id="dep_of_the_patient",
+    subject_id=ACCOUNTS["patient"].id,
+    name=CANARY,
+    date_of_birth=datetime(2001, 1, 1, tzinfo=UTC).date(),
+    relation="son",
+)
+
+
 class Scene(NamedTuple):
     """One tenant's appointments, and how to send every operation at them."""
 
@@ -145,6 +156,19 @@ class Scene(NamedTuple):
             "cancel": {"reason": "made up"},
             "login": {"email": "nobody@nowhere.example", "password": "made up"},
             "refresh": {"refresh_token": "ses_made_up.secret"},
+            "request_code": {"phone": "+919812345678"},
+            "verify_code": {"challenge_id": "otp_made_up", "code": "123456"},
+            "forgot_password": {"email": "nobody@nowhere.example"},
+            "reset_password": {"token": "made.up", "password": "made up password"},
+            "accept_invite": {"token": "made.up", "name": "Nobody", "password": "made up password"},
+            "invite_staff": {"email": "nobody@nowhere.example", "role": "staff"},
+            "step_up": {"password": "made up"},
+            "enrol_totp": {},
+            "confirm_totp": {"code": "123456"},
+            "drop_totp": {"code": "123456"},
+            "change_me": {},
+            "add_dependant": {"name": "Nobody", "date_of_birth": "2001-01-01", "relation": "son"},
+            "change_dependant": {"relation": "son"},
             "refund": {"amount": {"amount": 100, "currency": "INR"}, "reason": "made up"},
             "report_payment": {
                 "razorpay_payment_id": "pay_1",
@@ -185,6 +209,9 @@ class Scene(NamedTuple):
             "slug": "arogya-indiranagar",
             "leave_id": LEAVE.id,
             "session_id": SESSION.id,
+            "dependant_id": DEPENDANT.id,
+            "clinic_id": appointment.clinic_id,
+            "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
             "document_id": "doc_" + "a" * 26,
         }
@@ -197,6 +224,7 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     start = datetime(2031, 1, 7, 4, 30, tzinfo=UTC)
     await stores.leaves.insert(System("a test"), LEAVE, CANARY)
     await stores.sessions.add(System("a test"), SESSION)
+    await stores.dependants.put(System("a test"), DEPENDANT)
     for stranger in STRANGERS.values():
         await stores.users.put(System("a test"), stranger)
     details = PatientDetails(name=CANARY, date_of_birth=datetime(2001, 1, 1, tzinfo=UTC).date(), relation="son")
@@ -409,6 +437,12 @@ NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
     "report_payment razorpay_order_id": "the gateway's, and signed",
     "report_payment razorpay_payment_id": "the gateway's, and signed",
+    "step_up challenge_id": "a code's, which only its phone has been told; somebody else's is tested with signing in",
+    "invite_staff provider_id": InBody(
+        OTHER_TENANT_ADMIN,
+        {"clinic_id": BANDRA.id},
+        {"email": "nobody@nowhere.example", "role": "doctor", "provider_id": ANANYA_RAO.provider.id},
+    ),
     "publish_services [].id": InBody(
         OTHER_DOCTOR, _OTHER_PROVIDER, [{**_SERVICE.model_dump(mode="json"), "id": _SERVICE.id}]
     ),

@@ -7,21 +7,27 @@ import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.database import Database
+from starlette.middleware import Middleware
 
 from adapters.mongo.repositories import Repositories
 from adapters.tokens import TokenMinter
+from api import problems
+from api.edge import Edge
+from api.guards import RequiresStepUp
+from api.metrics import Metrics
 from cli.accounts import ACCOUNTS, PASSWORD
 from models.compliance import AuditAction
 from models.credentials import PASSWORD_BACKOFF
 from models.errors import Code
-from models.identity import Account, System
+from models.identity import Account, Permission, Principal, System
 from models.ids import random_id
 from models.sessions import REFRESH_GRACE
 from sandbox.servers.stack import Addresses
@@ -210,6 +216,40 @@ async def test_the_database_holds_no_token(
     assert tokens["refresh_token"].partition(".")[2] not in stored
     assert PASSWORD not in stored
     assert str(employee.email) not in stored
+
+
+# Proof
+
+
+async def test_what_asks_for_a_fresh_proof_takes_nobody_else_s(api: Api, employee: Account) -> None:
+    asked = FastAPI(middleware=[Middleware(Edge, metrics=Metrics())])
+    asked.state.services = api.services
+    problems.install(asked)
+
+    @asked.get("/export")
+    async def export(caller: Annotated[Principal, Depends(RequiresStepUp(Permission.ACCOUNT_OWN))]) -> str:
+        return caller.subject
+
+    async with api.client() as anybody, _client_of(asked) as client:
+        mine, elsewhere = await signed_in(anybody, employee), await signed_in(anybody, employee)
+        body = {"password": PASSWORD}
+        proof = (await anybody.post("/v1/auth/step-up", headers=bearer(mine), json=body)).json()["step_up_token"]
+        for tokens, given in (
+            (mine, None),
+            (mine, "made.up.token"),
+            (mine, mine["access_token"]),
+            (mine, proof[:-8] + "AAAAAAAA"),
+            (elsewhere, proof),
+        ):
+            headers = bearer(tokens) | ({} if given is None else {"Step-Up": given})
+            refused(await client.get("/export", headers=headers), 403, Code.STEP_UP_REQUIRED)
+        answer = await client.get("/export", headers=bearer(mine) | {"Step-Up": proof})
+        assert (answer.status_code, answer.json()) == (200, employee.id)
+        refused(await client.get("/export", headers={"Step-Up": proof}), 401, Code.TOKEN_MISSING)
+
+
+def _client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
 
 
 # Sessions

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from adapters.mongo.repositories import Repositories
 from models.credentials import PASSWORD_BACKOFF, Challenge, Totp, TotpState
-from models.identity import Account, Role, Scope, Subject, System
+from models.dependants import Dependant
+from models.identity import Account, Invitation, Role, Scope, Subject, System
 from models.sessions import EndReason, Session
 from tests.adapters.mongo.builders import new
 
@@ -26,6 +27,8 @@ class People:
     account: Account
     session: Session
     challenge: Challenge
+    invitation: Invitation
+    dependant: Dependant
 
 
 def now() -> datetime:
@@ -84,7 +87,19 @@ def a_totp(**changes: object) -> Totp:
 async def build(stores: Repositories, tenant_id: str) -> People:
     """Put them there."""
     account = an_account(tenant_id)
-    people = People(account, a_session(account), a_challenge(account))
+    invitation = Invitation(
+        id=new("inv"),
+        tenant_id=tenant_id,
+        email="somebody@example.com",
+        role=Role.STAFF,
+        expires_at=now() + timedelta(days=1),
+    )
+    child = Dependant(
+        id=new("dep"), subject_id=account.id, name="Kavi", date_of_birth=date(2015, 6, 1), relation="daughter"
+    )
+    people = People(account, a_session(account), a_challenge(account), invitation, child)
+    assert await stores.invites.add(_WORLD, invitation)
+    await stores.dependants.put(_WORLD, child)
     await stores.users.put(_WORLD, account)
     assert await stores.users.enrol_totp(_WORLD, account.id, a_totp())
     await stores.sessions.add(_WORLD, people.session)
@@ -114,6 +129,7 @@ def on_records(stores: Repositories, people: People) -> dict[str, Call]:
         "users.leave": lambda scope: users.leave(scope, user, _CLINIC),
         **_on_sessions(stores, people),
         **_on_challenges(stores, people),
+        **_on_others(stores, people),
         "users.remove": lambda scope: users.remove(scope, user, now()),
     }
 
@@ -140,6 +156,20 @@ def _on_challenges(stores: Repositories, people: People) -> dict[str, Call]:
         "challenges.count_try": lambda scope: challenges.count_try(scope, challenge.id, now()),
         "challenges.find": lambda scope: challenges.find(scope, challenge.id),
         "challenges.spend": lambda scope: challenges.spend(scope, challenge.id),
+    }
+
+
+def _on_others(stores: Repositories, people: People) -> dict[str, Call]:
+    invites, dependants, invitation, child = stores.invites, stores.dependants, people.invitation, people.dependant
+    another = invitation.model_copy(update={"id": new("inv")})
+    return {
+        "invites.add": lambda scope: invites.add(scope, another),
+        "invites.find": lambda scope: invites.find(scope, invitation.id),
+        "invites.spend": lambda scope: invites.spend(scope, invitation.id, now()),
+        "dependants.put": lambda scope: dependants.put(scope, child),
+        "dependants.of_subject": lambda scope: dependants.of_subject(scope, child.subject_id),
+        "dependants.find": lambda scope: dependants.find(scope, child.id),
+        "dependants.remove": lambda scope: dependants.remove(scope, child.id),
     }
 
 

@@ -1,0 +1,81 @@
+"""What somebody says of themselves, and whom they book for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from adapters.mongo.dependants import MongoDependants
+from adapters.mongo.identity import MongoUsers
+from api.problems import invalid
+from api.sign_in import known_to
+from models.dependants import MOST_DEPENDANTS, Dependant
+from models.errors import Code, VisitNowError, not_found
+from models.identity import Account, Principal, Subject
+from models.ids import derived_id, random_id
+
+
+class Profiles:
+    """Reads and changes the caller's own account and dependants."""
+
+    def __init__(self, users: MongoUsers, dependants: MongoDependants, *, key: bytes) -> None:
+        """`key` derives the ids of repeated requests."""
+        self._users = users
+        self._dependants = dependants
+        self._key = key
+
+    async def own(self, caller: Principal) -> Account:
+        """The caller's account. Raises `token_invalid` where it is gone."""
+        return known_to(caller, await self._users.find(Subject(caller.subject), caller.subject))
+
+    async def change(self, caller: Principal, fields: Mapping[str, object]) -> Account:
+        """Change some fields. Raises `invalid` for the address with which somebody signs in."""
+        account = await self.own(caller)
+        if "email" in fields and not account.is_patient:
+            raise invalid("email", "fixed", "You sign in with your address: ask for an invitation to another one")
+        changed = Account.model_validate({**dict(account), **fields})
+        if not await self._users.describe(Subject(caller.subject), changed):
+            raise VisitNowError(Code.TOKEN_INVALID)
+        return changed
+
+    async def dependants(self, caller: Principal) -> Sequence[Dependant]:
+        """Those the caller books for."""
+        return await self._dependants.of_subject(Subject(caller.subject), caller.subject)
+
+    async def add(
+        self, caller: Principal, fields: Mapping[str, object], idempotency_key: str | None
+    ) -> tuple[Dependant, str | None]:
+        """One more, and who answers for them. Raises `invalid`, `idempotency_key_reused`, `state_conflict`."""
+        scope = Subject(caller.subject)
+        if idempotency_key is None:
+            dependant_id = random_id("dep")
+        else:
+            dependant_id = derived_id("dep", self._key, caller.subject, idempotency_key)
+        wanted = Dependant.model_validate({**fields, "id": dependant_id, "subject_id": caller.subject})
+        before = await self._dependants.find(scope, dependant_id)
+        if before is not None and before != wanted:
+            raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
+        if before is None and len(await self.dependants(caller)) >= MOST_DEPENDANTS:
+            raise VisitNowError(Code.STATE_CONFLICT, f"Nobody books for more than {MOST_DEPENDANTS}")
+        return await self._written(caller, wanted)
+
+    async def correct(
+        self, caller: Principal, dependant_id: str, fields: Mapping[str, object]
+    ) -> tuple[Dependant, str | None]:
+        """Change some fields. Raises `not_found`, `invalid`."""
+        found = await self._dependants.find(Subject(caller.subject), dependant_id)
+        if found is None:
+            raise not_found()
+        return await self._written(caller, Dependant.model_validate({**dict(found), **fields}))
+
+    async def _written(self, caller: Principal, dependant: Dependant) -> tuple[Dependant, str | None]:
+        guardian = (await self.own(caller)).name
+        if guardian is None and dependant.is_minor(datetime.now(UTC).date()):
+            raise invalid("date_of_birth", "guardian_unnamed", "A child needs an adult with a name: give yours first")
+        await self._dependants.put(Subject(caller.subject), dependant)
+        return dependant, guardian
+
+    async def remove(self, caller: Principal, dependant_id: str) -> None:
+        """Forget one. Raises `not_found`."""
+        if not await self._dependants.remove(Subject(caller.subject), dependant_id):
+            raise not_found()
