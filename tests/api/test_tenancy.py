@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,11 +13,14 @@ from pymongo import MongoClient
 
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Profile
+from adapters.tokens import TokenMinter
 from cli.accounts import ACCOUNTS
 from models.compliance import AuditAction
 from models.errors import Code
 from models.identity import Account, Role, System
+from models.ids import random_id
 from models.providers import TenantRecord
+from models.sessions import Session
 from models.tenancy import TenantSettings
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, serving
@@ -142,13 +146,26 @@ async def test_an_admin_sees_the_own_tenant_s_settings_only(api: Api, admin: Acc
 
 
 @pytest.mark.parametrize("body", [{"reminder_lead_seconds": [5]}, {"deletion_grace_seconds": 1}])
-async def test_in_production_seconds_are_not_for_tenants(api: Api, admin: Account, body: Json) -> None:
+async def test_in_production_seconds_are_not_for_tenants(
+    api: Api, stores: Repositories, admin: Account, body: Json
+) -> None:
     """A production profile refuses to start here (loopback addresses), so only the route is told that it is one."""
     async with api.client(admin) as client:
         assert (await _put(client, body, '"1"')).status_code == 200
-        token = client.headers["Authorization"]
     production = api.settings.model_copy(update={"profile": Profile.PRODUCTION})
-    # Tokens are minted in development only.
-    async with serving(production) as running, running.client(Authorization=token) as strict:
+    # There nobody speaks without a session; tokens for one are minted here as signing in does.
+    now = datetime.now(UTC)
+    session = Session(
+        id=random_id("ses"),
+        subject_id=admin.id,
+        tenant_id=admin.tenant_id,
+        token_hash=random_id("x"),
+        signed_in_at=now,
+        rotated_at=now,
+        expires_at=now + timedelta(hours=1),
+    )
+    await stores.sessions.add(System("a test signs in"), session)
+    token = TokenMinter(api.settings.token_keys).mint(admin.principal(session.id), timedelta(minutes=5), now)
+    async with serving(production) as running, running.client(Authorization=f"Bearer {token}") as strict:
         answer = await _put(strict, body, '"2"')
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "development_only")
