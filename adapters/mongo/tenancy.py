@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo.client import Collection, Database, Document, answering
+from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from adapters.mongo.writes import put
@@ -54,7 +55,12 @@ class MongoTenancy:
         before = await self.settings(scope, tenant_id)
         if before.version != replaces:
             raise VisitNowError(Code.STALE)
-        await self._keep(scope, tenant_id, before, at)
+        try:
+            await self._keep(scope, tenant_id, before, at)
+        except DuplicateKeyError as error:
+            # Somebody else keeps the same version at this moment, so it is kept.
+            if not clashes_on_id(error):
+                raise
         after = SettingsVersion(version=replaces + 1, settings=settings, changed_by=by, changed_at=at)
         updated = await self._tenants.update_one(
             scoped(scope, {"_id": tenant_id, "policy_version": replaces}),
