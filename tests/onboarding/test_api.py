@@ -150,3 +150,50 @@ async def test_a_file_that_is_not_accepted(shared_stack: Stack, content: bytes, 
     async with shared_stack.anonymous() as anybody:
         answer = await anybody.post(f"{path}/documents", headers=headers, files={"file": ("a.pdf", content)})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_the_owner_joins_publishes_hours_and_gets_the_first_booking(shared_stack: Stack) -> None:
+    body = a_body()
+    path, headers = await applied(shared_stack, body)
+    async with shared_stack.anonymous() as anybody, shared_stack.client("admin") as admin:
+        await _ok(await anybody.post(f"{path}/documents", headers=headers, files={"file": ("a.pdf", PDF)}), 201)
+        await _ok(await anybody.post(f"{path}/submit", headers=headers))
+        await _ok(await admin.post(f"{path}/decision", json={"decision": "approve"}))
+
+        async def look() -> Json:
+            found: Json = (await anybody.get(path, headers=headers)).json()
+            return found
+
+        made = (await eventually(look, lambda seen: seen["provisioned"] is not None, seconds=40))["provisioned"]
+        owner = await _accepted(shared_stack, anybody, body["owner"]["email"])
+        hours = {"weekly": [{"weekday": day, "start": "00:00", "end": "00:00"} for day in range(7)]}
+        published = await anybody.put(
+            f"/v1/providers/{made['provider_id']}/availability",
+            headers={"Authorization": f"Bearer {owner}", "If-Match": '"0"'},
+            json={**hours, "overrides": [], "min_notice_minutes": 60, "horizon_days": 60},
+        )
+        assert published.status_code == 200, published.text
+        await eventually(look, lambda seen: seen["state"] == "live", seconds=40)
+        profile = await _ok(await anybody.get(f"/v1/providers/{made['provider_id']}"))
+    [service] = profile["services"]
+    start = (await shared_stack.free_starts(made["provider_id"], service["id"]))[0]
+    async with shared_stack.client() as patient:
+        booked = await shared_stack.place(patient, made["provider_id"], service["id"], start)
+    assert (booked.status_code, booked.json()["state"]) == (201, "confirmed"), booked.text
+
+
+async def _accepted(stack: Stack, anybody: httpx.AsyncClient, email: str) -> str:
+    """The owner opens the invitation's link; their access token."""
+
+    async def look() -> list[str]:
+        async with stack.control() as control:
+            found = (await control.get("/_control/messages", params={"to": email})).text
+        return re.findall(r"invites/accept\?token=([A-Za-z0-9._-]+)", found)
+
+    tokens = await eventually(look, bool, seconds=40)
+    accepted = await anybody.post(
+        "/v1/invites/accept",
+        json={"token": tokens[0], "name": "Nirmala Joshi", "password": f"long {secrets.token_hex(8)} phrase"},
+    )
+    assert accepted.is_success, accepted.text
+    return str(accepted.json()["access_token"])
