@@ -9,6 +9,7 @@ from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.identity import MongoUsers
 from api.problems import invalid
 from api.sign_in import known_to
+from models.booking import PatientDetails
 from models.dependants import MOST_DEPENDANTS, Dependant
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject
@@ -74,6 +75,13 @@ class Profiles:
             raise invalid("date_of_birth", "guardian_unnamed", "A child needs an adult with a name: give yours first")
         await self._dependants.put(Subject(caller.subject), dependant)
         return dependant, guardian
+
+    async def details(self, caller: Principal, dependant_id: str) -> PatientDetails:
+        """A dependant as a booking keeps them. Raises `not_found`."""
+        found = await self._dependants.find(Subject(caller.subject), dependant_id)
+        if found is None:
+            raise not_found()
+        return PatientDetails(name=found.name, date_of_birth=found.date_of_birth, relation=found.relation)
 
     async def remove(self, caller: Principal, dependant_id: str) -> None:
         """Forget one. Raises `not_found`."""

@@ -22,6 +22,7 @@ from api.schemas.booking import (
     CancelAppointment,
     CancelledView,
     CancelRefund,
+    DependantRef,
     PlaceAppointment,
     TicketView,
 )
@@ -87,13 +88,16 @@ async def place(
 
 
 async def _placed(services: Services, caller: Principal, key: str, body: PlaceAppointment) -> Appointment:
+    dependant = None
+    if isinstance(body.patient, DependantRef):
+        dependant = await services.profiles.details(caller, body.patient.dependant_id)
     placement = Placement(
         principal=caller,
         idempotency_key=key,
         provider_id=body.provider_id,
         service_id=body.service_id,
         start=body.start,
-        intake=body.intake,
+        intake=body.intake(dependant),
         body_hash=body_hash(services.settings.id_secret, body),
     )
     try:

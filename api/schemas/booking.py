@@ -25,19 +25,24 @@ class PatientInput(Model):
     relation: Annotated[Line, StringConstraints(max_length=40)]
 
 
+class DependantRef(Model):
+    """One of those whom the account's owner books for."""
+
+    dependant_id: Id
+
+
 class PlaceAppointment(Model):
     """A request to book; the time must be one that `GET /providers/{id}/slots` lists."""
 
     provider_id: Id
     service_id: Id
     start: Instant
-    patient: PatientInput | None = Field(default=None, description="Absent: for oneself.")
+    patient: PatientInput | DependantRef | None = Field(default=None, description="Absent: for oneself.")
     reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
 
-    @property
-    def intake(self) -> Intake:
-        """What is stored sealed."""
-        patient = PatientDetails(**self.patient.model_dump()) if self.patient is not None else None
+    def intake(self, dependant: PatientDetails | None) -> Intake:
+        """What is stored sealed; `dependant` is the one that was named, as they are known now."""
+        patient = PatientDetails(**self.patient.model_dump()) if isinstance(self.patient, PatientInput) else dependant
         return Intake(patient=patient, reason=self.reason)
 
 

@@ -435,6 +435,16 @@ _HOURS: Final = {"start": "09:00", "end": "10:00", "service_ids": [_SERVICE.id]}
 NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
     "place provider_id": "anybody may book anywhere",
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
+    "place patient.dependant_id": InBody(
+        ACCOUNTS["other_patient"],
+        {},
+        {
+            "provider_id": ANANYA_RAO.provider.id,
+            "service_id": ANANYA_RAO.provider.services[0].id,
+            "start": "2031-01-06T04:30:00Z",
+            "patient": {"dependant_id": DEPENDANT.id},
+        },
+    ),
     "report_payment razorpay_order_id": "the gateway's, and signed",
     "report_payment razorpay_payment_id": "the gateway's, and signed",
     "step_up challenge_id": "a code's, which only its phone has been told; somebody else's is tested with signing in",

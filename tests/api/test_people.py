@@ -21,6 +21,7 @@ from cli.seed.arogya import INDIRANAGAR, KOREGAON_PARK
 from models.compliance import AuditAction
 from models.credentials import OTP_TRIES
 from models.errors import Code
+from tests.clinics import offer
 from tests.stack import Json, Stack, eventually
 
 NEW_PASSWORD: Final = "a long walk by the Mula river"
@@ -334,6 +335,12 @@ async def test_a_child_has_an_adult_with_a_name(shared_stack: Stack, anybody: ht
     assert len(ok(await anybody.get(path, headers=who))["items"]) == 2
     one = f"{path}/{added['id']}"
     assert ok(await anybody.patch(one, headers=who, json={"name": "Kavi S. Sen"}))["name"] == "Kavi S. Sen"
+    offered = offer("steady", "free")
+    [start, *_] = await shared_stack.free_starts(offered.provider_id, offered.service_id)
+    anybody.headers.update(who)
+    patient = {"dependant_id": added["id"]}
+    booked = await shared_stack.place(anybody, offered.provider_id, offered.service_id, start, patient=patient)
+    assert ok(booked, 201)["patient"]["name"] == "Kavi S. Sen"
     stranger = bearer(await a_patient(shared_stack, anybody, a_phone()))
     refused(await anybody.patch(one, headers=stranger, json={"name": "X"}), 404, Code.NOT_FOUND)
     refused(await anybody.delete(one, headers=stranger), 404, Code.NOT_FOUND)
