@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from adapters.connections import mongo_addresses
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
+from adapters.tokens import TokenMinter
 from api.app import create_app
 from api.services import Services
 from cli.accounts import ACCOUNTS, mint
@@ -46,6 +47,7 @@ from models.identity import Account, Subject, System, Tenant
 from models.ids import random_id
 from models.payments import PaymentState
 from models.policy import TenantPolicy
+from models.sessions import Session
 from sandbox.servers.processes import HOST, free_port
 from sandbox.servers.stack import Addresses
 
@@ -83,6 +85,22 @@ class Api:
             who = ACCOUNTS[account] if isinstance(account, str) else account
             headers["Authorization"] = f"Bearer {mint(self.settings, who)}"
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=_NO_TLS)
+
+
+async def signed_in(stores: Repositories, settings: Settings, who: Account) -> str:
+    """A token as signing in gives it: of a session in the database, without which nobody speaks in production."""
+    now = datetime.now(UTC)
+    session = Session(
+        id=random_id("ses"),
+        subject_id=who.id,
+        tenant_id=who.tenant_id,
+        token_hash=random_id("x"),
+        signed_in_at=now,
+        rotated_at=now,
+        expires_at=now + timedelta(hours=1),
+    )
+    await stores.sessions.add(System("a test signs in"), session)
+    return TokenMinter(settings.token_keys).mint(who.principal(session.id), timedelta(minutes=5), now)
 
 
 def settings_for(servers: Addresses, database: str, **changes: object) -> Settings:

@@ -15,18 +15,19 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from pymongo import MongoClient
 from temporalio.api.common.v1 import Payload, Payloads
 
+from adapters.mongo.repositories import Repositories
 from adapters.settings import Profile, parse_keys
 from adapters.temporal.codec import ENCODING, EncryptionCodec
 from adapters.tokens import TokenVerifier
 from api.edge import MAX_BODY_BYTES
-from cli.accounts import ACCOUNTS, mint
+from cli.accounts import ACCOUNTS
 from cli.migrate import prepare_stores
 from models.compliance import AuditAction
 from models.errors import Code
 from models.identity import Permission
 from models.ids import random_id
 from sandbox.servers.stack import Addresses
-from tests.api.conftest import Api, serving, settings_for
+from tests.api.conftest import Api, serving, settings_for, signed_in
 
 Json = dict[str, Any]
 UI: Final = "http://127.0.0.1:8233"
@@ -259,10 +260,10 @@ async def test_a_whole_page_of_payloads_is_read(api: Api) -> None:
         assert _read(await client.post("/codec/decode", json=_payloads(sealed))) == [big]
 
 
-async def test_in_production_the_ui_s_origin_opens_nothing(api: Api) -> None:
+async def test_in_production_the_ui_s_origin_opens_nothing(api: Api, stores: Repositories) -> None:
     """A production profile refuses to start here (loopback addresses), so only the guard is told that it is one."""
     production = api.settings.model_copy(update={"profile": Profile.PRODUCTION})
-    token = mint(api.settings, ACCOUNTS["admin"])
+    token = await signed_in(stores, api.settings, ACCOUNTS["admin"])
     async with serving(production) as running, running.client(Origin=UI) as client:
         assert (await client.post("/codec/decode", json=_payloads(HELLO))).status_code == 401
         headers = {"Authorization": f"Bearer {token}"}

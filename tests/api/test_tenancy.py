@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,17 +12,14 @@ from pymongo import MongoClient
 
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Profile
-from adapters.tokens import TokenMinter
 from cli.accounts import ACCOUNTS
 from models.compliance import AuditAction
 from models.errors import Code
 from models.identity import Account, Role, System
-from models.ids import random_id
 from models.providers import TenantRecord
-from models.sessions import Session
 from models.tenancy import TenantSettings
 from sandbox.servers.stack import Addresses
-from tests.api.conftest import Api, serving
+from tests.api.conftest import Api, serving, signed_in
 
 Json = dict[str, Any]
 PATH = "/v1/tenant/settings"
@@ -153,19 +149,7 @@ async def test_in_production_seconds_are_not_for_tenants(
     async with api.client(admin) as client:
         assert (await _put(client, body, '"1"')).status_code == 200
     production = api.settings.model_copy(update={"profile": Profile.PRODUCTION})
-    # There nobody speaks without a session; tokens for one are minted here as signing in does.
-    now = datetime.now(UTC)
-    session = Session(
-        id=random_id("ses"),
-        subject_id=admin.id,
-        tenant_id=admin.tenant_id,
-        token_hash=random_id("x"),
-        signed_in_at=now,
-        rotated_at=now,
-        expires_at=now + timedelta(hours=1),
-    )
-    await stores.sessions.add(System("a test signs in"), session)
-    token = TokenMinter(api.settings.token_keys).mint(admin.principal(session.id), timedelta(minutes=5), now)
+    token = await signed_in(stores, api.settings, admin)
     async with serving(production) as running, running.client(Authorization=f"Bearer {token}") as strict:
         answer = await _put(strict, body, '"2"')
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "development_only")
