@@ -9,7 +9,8 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-from cli.demo.stage import Stage, StoryError, Time, Visitor, insist, order_of, seen
+from cli.demo.practice import a_practice_joins
+from cli.demo.stage import Ending, Say, Stage, StoryError, Time, Visitor, insist, order_of, seen
 from cli.demo.views import AppointmentSeen, SlotTakenSeen
 from models.booking import AppointmentState
 from models.payments import PaymentState
@@ -18,16 +19,6 @@ TOMORROW: Final = timedelta(days=1)
 IN_TEN_DAYS: Final = timedelta(days=10)
 CROWD: Final = 50
 ALTERNATIVES: Final = 3
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an act ended: the appointment that it was about, and what happened in words."""
-
-    appointment: AppointmentSeen
-    happened: str
 
 
 @dataclass(frozen=True)
@@ -172,6 +163,13 @@ ACTS: Final = (
         AppointmentState.CONFIRMED,
         PaymentState.CAPTURED,
         fifty_at_once,
+    ),
+    Act(
+        "A practice joins",
+        "reviewed, made, live, its first visit booked",
+        AppointmentState.CONFIRMED,
+        PaymentState.DUE_AT_CLINIC,
+        a_practice_joins,
     ),
 )
 

@@ -18,6 +18,7 @@ from cli.accounts import ACCOUNTS, mint, patient
 from cli.demo.views import (
     AppointmentSeen,
     Ledger,
+    MessagesSeen,
     OrderEntry,
     PaidSeen,
     PaymentEntry,
@@ -39,6 +40,16 @@ PATIENCE: Final = 20.0
 POLL_SECONDS: Final = 0.2
 
 V = TypeVar("V", bound=View)
+Say = Callable[[str], None]
+"""Tells the audience what is going on."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an act ended: the appointment that it was about, and what happened in words."""
+
+    appointment: AppointmentSeen
+    happened: str
 
 
 class StoryError(Exception):
@@ -135,6 +146,16 @@ class Stage:
         payments = [one for one in ledger.payments if one.order_id == orders[0].id]
         paid = {one.id for one in payments}
         return Traces(orders[0], payments, [one for one in ledger.refunds if one.payment_id in paid])
+
+    async def letters_to(self, address: str) -> list[str]:
+        """The texts of everything that was sent to a phone or mailbox, newest first."""
+        found = await self._control.get("/messages", params={"to": address})
+        return [one.text for one in seen(found, MessagesSeen).items]
+
+    async def as_admin(self, method: str, path: str, body: dict[str, str]) -> None:
+        """What the platform's admin does. Raises `StoryError` where it is refused."""
+        answer = await self.api.request(method, path, json=body, headers=self._admin)
+        insist(answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:200]}")
 
     async def workflow_link(self, appointment_id: str) -> str:
         """Where the Temporal UI shows the booking."""

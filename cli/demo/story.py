@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.demo.acts import ACTS, Act, Ending, Say
-from cli.demo.stage import Stage, StoryError
+from cli.demo.acts import ACTS, Act
+from cli.demo.stage import Ending, Say, Stage, StoryError
 from cli.output import console
 
 

@@ -99,6 +99,38 @@ class WorkflowSeen(View):
     temporal_ui_url: str
 
 
+class ProvisionedSeen(View):
+    """What was made for a practice that was approved."""
+
+    provider_id: str
+
+
+class ApplicationSeen(View):
+    """A practice's application."""
+
+    id: str
+    state: str
+    provisioned: ProvisionedSeen | None = None
+
+
+class TokenSeen(View):
+    """What opens something from now on."""
+
+    access_token: str
+
+
+class MessageSeen(View):
+    """A message that was delivered."""
+
+    text: str
+
+
+class MessagesSeen(View):
+    """The messages to somebody, newest first."""
+
+    items: tuple[MessageSeen, ...]
+
+
 class PaidSeen(View):
     """What the checkout hands back to the browser."""
 
