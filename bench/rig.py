@@ -31,6 +31,8 @@ class Plan:
     doctors: int = 50
     growth: int = 10
     growth_requests: int = 150
+    searched: int = 1000
+    sign_ins: int = 200
     racers: int = 1000
     open_workflows: int = 80
     warm_up: int = 60
@@ -44,6 +46,8 @@ QUICK = Plan(
     listing_seconds=0.3,
     doctors=10,
     growth_requests=20,
+    searched=60,
+    sign_ins=20,
     racers=60,
     open_workflows=6,
     warm_up=4,

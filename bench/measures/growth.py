@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 from pymongo import MongoClient
@@ -35,6 +35,16 @@ LIMIT_SECONDS = 60.0
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.1
 ROOT = Path(__file__).parents[2]
+
+
+class Asked(Protocol):
+    """One amount of data, in a database of its own, with somebody who asks about it."""
+
+    database: str
+
+    async def ask(self) -> None:
+        """The next question that nobody has asked before."""
+        ...
 
 
 class Side:
@@ -72,19 +82,19 @@ async def measure(rig: Rig) -> list[Figure]:
     few, many = listed_doctors(plan.doctors), listed_doctors(plan.doctors * plan.growth)
     owner = rig.stack.addresses.owner_mongodb_url("admin")
     small = await asyncio.to_thread(write_booked_time, owner, rig.stack.settings.database, few)
-    async with _grown(rig, many) as url, pool(rig.stack.api_url, 1) as near, pool(url, 1) as far:
+    async with served(rig, GROWN, len(many)) as url, pool(rig.stack.api_url, 1) as near, pool(url, 1) as far:
         large = await asyncio.to_thread(write_booked_time, owner, GROWN, many)
         sides = (
             Side(rig.stack.api_url, rig.stack.settings.database, few, near),
             # As many different doctors as on the other side, from all over the collection.
             Side(url, GROWN, many[:: plan.growth], far),
         )
-        keys = [await _keys_examined(owner, side, len(few)) for side in sides]
-        ours, theirs = await _play(rig, sides)
+        keys = [await keys_examined(owner, side, len(few), _READ) for side in sides]
+        ours, theirs = await play(rig, "growth", sides)
     middles = {"1×": [one.p50 for one in theirs], f"{plan.growth}×": [one.p50 for one in ours]}
     sizes = f"{len(few)} doctors with {small} bookings against {len(many)} with {large}"
     asked = f"{plan.growth_requests} questions a round that no cache can answer"
-    detail = f"{_median(middles[f'{plan.growth}×']):.2f} against {_median(middles['1×']):.2f} ms; {asked}; {sizes}"
+    detail = f"{median(middles[f'{plan.growth}×']):.2f} against {median(middles['1×']):.2f} ms; {asked}; {sizes}"
     times = f"slots at {plan.growth}× data ÷ 1×"
     examined = f"{keys[1]:.1f} against {keys[0]:.1f} keys a request"
     slower = median_ratio([one.p50 for one in ours], [one.p50 for one in theirs])
@@ -94,27 +104,29 @@ async def measure(rig: Rig) -> list[Figure]:
     ]
 
 
-def _median(values: list[float]) -> float:
+def median(values: list[float]) -> float:
+    """The middle round, for the text beside a ratio."""
     return sorted(values)[len(values) // 2]
 
 
-async def _play(rig: Rig, sides: tuple[Side, Side]) -> tuple[list[Sample], list[Sample]]:
+async def play(rig: Rig, name: str, sides: tuple[Asked, Asked]) -> tuple[list[Sample], list[Sample]]:
+    """The large side's and the small one's rounds, `sides` being small and large; the first only warms both up."""
     small, large = sides
     ours: list[Sample] = []
     theirs: list[Sample] = []
     for number in range(rig.plan.rounds + 1):
-        rig.tell(f"growth: round {number} of {rig.plan.rounds}")
+        rig.tell(f"{name}: round {number} of {rig.plan.rounds}")
         theirs.append(await closed_loop(small.ask, rig.plan.growth_requests, 1, limit=LIMIT_SECONDS))
         ours.append(await closed_loop(large.ask, rig.plan.growth_requests, 1, limit=LIMIT_SECONDS))
-    return ours[1:], theirs[1:]  # the first round only warms both up
+    return ours[1:], theirs[1:]
 
 
-async def _keys_examined(owner_url: str, side: Side, requests: int) -> float:
-    """Index keys per request, as MongoDB's profiler counts them over everything that the requests made it do."""
+async def keys_examined(owner_url: str, side: Asked, requests: int, read: tuple[str, ...]) -> float:
+    """Index keys per request, as MongoDB's profiler counts them over all reads of the collections `read`."""
     with MongoClient[dict[str, Any]](owner_url, timeoutMS=SECONDS) as client:
         database = client[side.database]
         # Only what reads: the relay's own turns are not the requests'.
-        database.command("profile", 2, filter={"ns": {"$in": [f"{side.database}.{name}" for name in _READ]}})
+        database.command("profile", 2, filter={"ns": {"$in": [f"{side.database}.{name}" for name in read]}})
         try:
             for _ in range(requests):
                 await side.ask()
@@ -131,20 +143,20 @@ _READ = ("providers", "practitioners", "clinics", "tenants", "availability", "le
 
 
 @asynccontextmanager
-async def _grown(rig: Rig, doctors: tuple[Profile, ...]) -> AsyncIterator[str]:
-    """A second database with so many doctors, and the address of an API process that serves it."""
+async def served(rig: Rig, database: str, listed: int) -> AsyncIterator[str]:
+    """A database of its own with so many listed doctors, and the address of an API process that serves it."""
     addresses = rig.stack.addresses
     settings = rig.stack.settings.model_copy(
         update={
-            "database": GROWN,
-            "mongodb_url": SecretStr(addresses.mongodb_url(GROWN)),
-            "audit_mongodb_url": SecretStr(addresses.audit_mongodb_url(GROWN)),
+            "database": database,
+            "mongodb_url": SecretStr(addresses.mongodb_url(database)),
+            "audit_mongodb_url": SecretStr(addresses.audit_mongodb_url(database)),
         }
     )
-    await prepare_stores(settings, addresses.owner_mongodb_url(GROWN))
-    await write(settings, catalogue(len(doctors)))
+    await prepare_stores(settings, addresses.owner_mongodb_url(database))
+    await write(settings, catalogue(listed))
     port = free_port()
-    child = _api(settings, port, rig.folder / "grown-api.log")
+    child = _api(settings, port, rig.folder / f"{database}-api.log")
     url = f"http://{HOST}:{port}"
     child.start()
     try:
@@ -157,7 +169,7 @@ async def _grown(rig: Rig, doctors: tuple[Profile, ...]) -> AsyncIterator[str]:
 def _api(settings: Settings, port: int, log: Path) -> Process:
     environment = {**os.environ, **environment_of(settings), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "cli", "api", "--host", HOST, "--port", str(port)]
-    return Process("grown api", command, log=log, environment=environment)
+    return Process("second api", command, log=log, environment=environment)
 
 
 async def _ready(url: str, child: Process) -> None:

@@ -33,8 +33,8 @@ async def measure(rig: Rig) -> list[Figure]:
     ]
     async with pool(url, rig.plan.listing_in_flight) as connections:
         size = len((await connections.ask(listings[0])).body)
-        slots, trivial = _asking(connections, listings), _asking(connections, [prepared("GET", f"{url}/livez")])
-        ours, theirs = await _play(rig, slots, trivial)
+        slots, trivial = asking(connections, listings), asking(connections, [prepared("GET", f"{url}/livez")])
+        ours, theirs = await play(rig, "listing", slots, trivial)
     rates = {"slots": [one.rate for one in ours], "livez": [one.rate for one in theirs]}
     slowest = {"slots": [one.p99 for one in ours], "livez": [one.p99 for one in theirs]}
     middle, trivial_middle = ours[len(ours) // 2], theirs[len(theirs) // 2]
@@ -60,18 +60,20 @@ async def measure(rig: Rig) -> list[Figure]:
     ]
 
 
-async def _play(rig: Rig, slots: Job, trivial: Job) -> tuple[list[Sample], list[Sample]]:
+async def play(rig: Rig, name: str, warm: Job, trivial: Job) -> tuple[list[Sample], list[Sample]]:
+    """Both sides in turns, as the plan says; the round that only warms them up is left out."""
     ours: list[Sample] = []
     theirs: list[Sample] = []
     seconds, in_flight = rig.plan.listing_seconds, rig.plan.listing_in_flight
     for number in range(rig.plan.rounds + 1):
-        rig.tell(f"listing: round {number} of {rig.plan.rounds}")
-        ours.append(await for_seconds(slots, seconds, in_flight, limit=LIMIT_SECONDS))
+        rig.tell(f"{name}: round {number} of {rig.plan.rounds}")
+        ours.append(await for_seconds(warm, seconds, in_flight, limit=LIMIT_SECONDS))
         theirs.append(await for_seconds(trivial, seconds, in_flight, limit=LIMIT_SECONDS))
-    return ours[1:], theirs[1:]  # the first round only warms both up
+    return ours[1:], theirs[1:]
 
 
-def _asking(connections: Pool, requests: list[bytes]) -> Job:
+def asking(connections: Pool, requests: list[bytes]) -> Job:
+    """Asks the requests in turn. The job raises `BenchError` for whatever is not answered with 200."""
     turns = cycle(requests)
 
     async def ask() -> None:
