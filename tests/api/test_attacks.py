@@ -141,7 +141,7 @@ def _with(value: object, path: list[str], replacement: object) -> object:
     if isinstance(value, list):
         return [_with(value[0], path[1:], replacement)]
     assert isinstance(value, dict)
-    return {**value, path[0]: _with(value[path[0]], path[1:], replacement)}
+    return {**value, path[0]: _with(value.get(path[0]), path[1:], replacement)}
 
 
 def _objects(value: object) -> Iterator[Json]:
