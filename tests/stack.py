@@ -271,8 +271,8 @@ def running(
 SHORT = TenantPolicy(payment_window_seconds=4, payment_grace_seconds=1, max_unpaid_holds=1000)
 """Expiry can be waited for."""
 
-LONG = TenantPolicy(max_unpaid_holds=10_000)
-"""Nothing expires by itself during a test."""
+LONG = TenantPolicy(max_unpaid_holds=10_000, sla_hours=30)
+"""Nothing expires by itself during a test; reviews are promised within other hours than by default."""
 
 
 @pytest.fixture(scope="session")

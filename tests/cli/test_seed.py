@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -10,11 +11,13 @@ import pytest
 
 from cli.accounts import ACCOUNTS, account_of, everybody
 from cli.output import CommandError
+from cli.policy import parse_policy
 from cli.seed.catalogue import Catalogue, Profile
 from cli.seed.catalogues import bare, full
 from models.availability import slots
-from models.identity import Role
+from models.identity import PLATFORM, Role
 from models.policy import TenantPolicy
+from models.tenancy import RESERVED_NAMES
 
 POLICY = TenantPolicy()
 FULL = full(POLICY)
@@ -44,7 +47,7 @@ def test_ids_are_unique_services_included() -> None:
 
 
 def test_it_is_as_large_and_as_varied_as_promised() -> None:
-    assert len(FULL.tenants) == 2
+    assert len({clinic.tenant_id for clinic in FULL.clinics}) == 2
     assert len(FULL.clinics) >= 4
     assert len({clinic.timezone for clinic in FULL.clinics}) >= 2
     assert len(FULL.practitioners) >= 12
@@ -80,3 +83,14 @@ def test_an_account_is_found_by_role_and_tenant() -> None:
     assert account_of(Role.STAFF, "sanjeevani") == ACCOUNTS["other_tenant_staff"]
     with pytest.raises(CommandError, match="arogya, sanjeevani"):
         account_of(Role.STAFF, "nowhere")
+
+
+@pytest.mark.parametrize("seed", [full, bare])
+def test_a_policy_of_the_command_line_rules_the_platform_s_reviews_too(
+    seed: Callable[[TenantPolicy], Catalogue],
+) -> None:
+    catalogue = seed(parse_policy(["sla_hours=0.5"]))
+    [platform] = [tenant for tenant in catalogue.tenants if tenant.id == PLATFORM]
+    assert platform.policy.sla_hours == 0.5
+    assert platform.slug in RESERVED_NAMES
+    assert all(clinic.tenant_id != PLATFORM for clinic in catalogue.clinics)

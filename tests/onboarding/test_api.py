@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ import pytest
 
 from models.application_tokens import Purpose, application_token
 from tests.onboarding.support import details
-from tests.stack import Json, Stack, eventually
+from tests.stack import LONG, Json, Stack, eventually
 
 PDF = b"%PDF-1.7\n1 0 obj << /Type /Catalog >> endobj\n%%EOF"
 
@@ -62,6 +62,7 @@ async def _ok(answer: httpx.Response, status: int = 200) -> Any:  # noqa: ANN401
 
 
 async def test_a_practice_applies_is_asked_for_a_document_and_is_approved(shared_stack: Stack) -> None:
+    began = datetime.now(UTC)
     path, headers = await applied(shared_stack, a_body())
     async with shared_stack.anonymous() as anybody, shared_stack.client("admin") as admin:
         draft = await _ok(await anybody.get(path, headers=headers))
@@ -74,7 +75,8 @@ async def test_a_practice_applies_is_asked_for_a_document_and_is_approved(shared
         assert (refused.status_code, refused.json()["code"]) == (409, "checks_failed")
         listed = await _ok(await admin.get("/v1/onboarding/applications", params={"state": "under_review"}))
         mine = next(one for one in listed["items"] if path.endswith(one["id"]))
-        assert mine["sla"]["due_at"] is not None
+        promised = datetime.fromisoformat(mine["sla"]["due_at"]) - timedelta(hours=LONG.sla_hours)
+        assert began - timedelta(seconds=1) <= promised <= datetime.now(UTC), "the platform's own settings rule"
         assert not mine["sla"]["overdue"]
         asked = await admin.post(f"{path}/decision", json={"decision": "request_changes", "note": "the certificate?"})
         assert (await _ok(asked))["state"] == "changes_requested"
