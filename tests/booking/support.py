@@ -25,8 +25,9 @@ from tests.stack import Json, Stack, eventually
 from workflows.gateway import PLACE_ROUTE
 
 _NUMBERS = itertools.count(10_000)
-_IDLE = frozenset({"relay_leases", "audit"})
-"""What changes while nobody asks for anything: the relay's lease, and the audit, which it writes after the fact."""
+_IDLE = frozenset({"relay_leases", "audit", "provider_days"})
+"""What changes while nobody asks for anything: the relay's lease, the audit, which it writes after the fact, and the
+search's entries, which it makes anew every now and then."""
 
 QUIET_SECONDS = 20.0
 

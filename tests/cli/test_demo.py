@@ -16,5 +16,5 @@ def test_every_act_ends_as_the_story_says(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     for act in ("A booking, paid", "Nobody pays", "Paid too late", "Cancelled in time", "Cancelled late", "Fifty"):
         assert act in told.stdout
-    assert told.stdout.count("/workflows/booking:apt_") == 6
+    assert told.stdout.count("/workflows/booking:apt_") == 7
     assert list(tmp_path.iterdir()) == []
