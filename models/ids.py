@@ -87,3 +87,29 @@ def onboarding_workflow_id(application_id: str) -> str:
 def message_workflow_id(message_id: str) -> str:
     """The workflow that delivers this message."""
     return f"message:{message_id}"
+
+
+def notice_id(appointment_id: str, occurrence: str, template: str, recipient_id: str) -> str:
+    """The key under which a person is told one thing about one appointment, once; readable in the Temporal UI."""
+    digest = hashlib.sha256(f"{appointment_id}\n{occurrence}\n{template}\n{recipient_id}".encode()).digest()
+    return f"{appointment_id}:{template}:{_base32(digest)}"
+
+
+def notice_workflow_id(notice_id: str) -> str:
+    """The workflow that tells it."""
+    return f"notify:{notice_id}"
+
+
+def reminder_workflow_id(appointment_id: str) -> str:
+    """The workflow that reminds of this appointment."""
+    return f"reminder:{appointment_id}"
+
+
+def follow_up_workflow_id(appointment_id: str) -> str:
+    """The workflow that follows a completed visit up."""
+    return f"follow-up:{appointment_id}"
+
+
+def absence_workflow_id(leave_id: str) -> str:
+    """The workflow that finds other times for those whom a leave affects."""
+    return f"absence:{leave_id}"

@@ -26,9 +26,11 @@ from models.booking import (
     RefundEntry,
 )
 from models.compliance import AuditEntry
+from models.consents import Purpose
 from models.identity import Invitation, Scope
 from models.messaging import Begun, Letter, Message, MessageState, Word
 from models.money import Money
+from models.notices import Notice
 from models.payments import (
     Capture,
     LedgerTransaction,
@@ -362,6 +364,30 @@ class Messenger(Protocol):
 
     async def send(self, message: Message) -> None:
         """Keep the message and see to its delivery, once per id; returns before it is delivered."""
+        ...
+
+
+class Notifier(Protocol):
+    """How people are told about appointments; workflows use `workflows.notices.notify`, everybody else this."""
+
+    async def notify(self, notice: Notice) -> None:
+        """See to it that it is told, once per notice; returns before it is. The channel is chosen when it is sent."""
+        ...
+
+
+class Consents(Protocol):
+    """What people have agreed to."""
+
+    async def allows(self, scope: Scope, subject_id: str, purpose: Purpose) -> bool:
+        """Whether somebody's data may be used for that now; what was never asked is as `models.consents` assumes."""
+        ...
+
+
+class Follower(Protocol):
+    """Somebody whose work begins where an appointment changes; the relay tells them."""
+
+    async def follow(self, event: Event) -> None:
+        """Take note of it, at least once and in any order; look at the appointment itself for how it stands."""
         ...
 
 

@@ -35,6 +35,7 @@ from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
 from adapters.tokens import PurposeTokens
 from models.errors import UnavailableError
+from models.ports import Follower
 from workers.faults import FaultInterceptor, Faults
 from workers.projector import Projector
 from workers.relay import Relay
@@ -95,7 +96,7 @@ async def run_worker(
             for worker in _workers(settings, wired, families, faults)
         ]
         if Family.RELAY in families:
-            tasks.append(asyncio.create_task(_relay(wired.stores, wired.feed, stop), name="relay"))
+            tasks.append(asyncio.create_task(_relay(wired, _followers(wired), stop), name="relay"))
             tasks.append(asyncio.create_task(_project(settings, wired.stores, stop), name="projector"))
         log.info("worker ready", queues=[task.get_name() for task in tasks])
         try:
@@ -235,9 +236,24 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
     await running
 
 
-async def _relay(stores: Repositories, feed: RedisFeed, stop: asyncio.Event) -> None:
+def _followers(wired: Wired) -> tuple[Follower, ...]:
+    """Whose work begins where an appointment changes."""
+    del wired
+    return ()
+
+
+async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Event) -> None:
+    stores = wired.stores
     async with ChangeWake.on(stores) as wake:
-        relay = Relay(stores.appointments, stores.applications, stores.audit, feed, stores.leases, wake)
+        relay = Relay(
+            stores.appointments,
+            stores.applications,
+            stores.audit,
+            wired.feed,
+            stores.leases,
+            wake,
+            followers=followers,
+        )
         await _until(stop, relay.run())
 
 

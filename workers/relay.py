@@ -13,7 +13,7 @@ from models.compliance import audit_of, audit_of_application
 from models.errors import UnavailableError
 from models.ids import random_id
 from models.onboarding_ports import Applications
-from models.ports import Appointments, AuditTrail, Feed, Leases, Wake
+from models.ports import Appointments, AuditTrail, Feed, Follower, Leases, Wake
 
 LEASE = "outbox"
 LEASE_SECONDS = 10.0
@@ -40,14 +40,17 @@ class Relay:
         feed: Feed,
         leases: Leases,
         wake: Wake,
+        *,
+        followers: Sequence[Follower] = (),
     ) -> None:
-        """Where events come from, where they go, who may carry them and what wakes us."""
+        """Where events come from, where they go, who may carry them, what wakes us and who goes on from there."""
         self._appointments = appointments
         self._applications = applications
         self._audit = audit
         self._feed = feed
         self._leases = leases
         self._wake = wake
+        self._followers = followers
         self._owner = random_id("relay")
         self._ours_until = 0.0
 
@@ -89,6 +92,10 @@ class Relay:
             return 0
         await self._audit.append([audit_of(event) for event in events])
         await self._announce(events)
+        # Only what everybody has taken note of leaves the outbox: an outage repeats it, and each knows it by its id.
+        for follower in self._followers:
+            for event in events:
+                await follower.follow(event)
         await self._appointments.drained(events)
         return len(events)
 
