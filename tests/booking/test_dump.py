@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 import httpx
 from bson import encode
-from google.protobuf.message import Message
-from temporalio.api.common.v1 import Payload
-from temporalio.client import Client
 
 from models.errors import Code
 from models.ids import booking_workflow_id, message_workflow_id, onboarding_workflow_id
 from tests.api.test_people import CLINIC, a_patient, a_phone, an_email, bearer, link_for, ok
 from tests.booking.support import cancel, temporal
 from tests.clinics import Offer, offer
+from tests.histories import history_in_clear
 from tests.onboarding.test_api import PDF, a_body, applied
 from tests.stack import Json, Stack, eventually
 
@@ -135,33 +132,6 @@ def _dump(stack: Stack) -> dict[str, bytes]:
     return {name: b"\n".join(map(encode, stack.db[name].find())) for name in stack.db.list_collection_names()}
 
 
-def _payloads(message: Message) -> Iterator[Payload]:
-    """Every payload within a message, however deep."""
-    if isinstance(message, Payload):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        if field.message_type.GetOptions().map_entry:
-            inner = [one for one in value.values() if isinstance(one, Message)]
-        else:
-            inner = [value] if isinstance(value, Message) else list(value)
-        for one in inner:
-            yield from _payloads(one)
-
-
-async def _history(client: Client, workflow_id: str) -> bytes:
-    """All that a workflow's history says, also to those who have the key of its payloads."""
-    codec = client.data_converter.payload_codec
-    assert codec is not None
-    said = [workflow_id.encode()]
-    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
-        said.append(event.SerializeToString())
-        said.extend(one.data for one in await codec.decode(list(_payloads(event))))
-    return b"\n".join(said)
-
-
 async def test_no_dump_log_or_history_says_who_somebody_is(shared_stack: Stack) -> None:
     stack, canaries = shared_stack, Canaries()
     began = datetime.now(UTC)
@@ -189,7 +159,7 @@ async def test_no_dump_log_or_history_says_who_somebody_is(shared_stack: Stack) 
         onboarding_workflow_id(application),
     ]
     client = await temporal(stack)
-    histories = {one: await _history(client, one) for one in workflows}
+    histories = {one: await history_in_clear(client, one) for one in workflows}
     assert all(one.encode() in histories[booking_workflow_id(one)] for one in bookings)
     assert b'"tenant_id"' in histories[booking_workflow_id(bookings[0])], "payloads are read in clear"
     assert {name: found for name, content in histories.items() if (found := canaries.seen_in(content))} == {}
