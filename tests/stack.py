@@ -60,6 +60,21 @@ async def eventually(look: Callable[[], Awaitable[T]], good: Callable[[T], bool]
         await asyncio.sleep(0.05)
 
 
+def settings_over(servers: Addresses, database: str, **changes: object) -> Settings:
+    """An installation on the run's servers, with a database, a vault and a Temporal namespace of its own."""
+    values: dict[str, object] = {
+        "database": database,
+        "vault_database": f"{database}_vault",
+        "mongodb_url": SecretStr(servers.mongodb_url(database)),
+        "audit_mongodb_url": SecretStr(servers.audit_mongodb_url(database)),
+        "vault_mongodb_url": SecretStr(servers.vault_mongodb_url(f"{database}_vault")),
+        "redis_url": SecretStr(servers.redis_url),
+        "temporal_address": servers.temporal_address,
+        "temporal_namespace": database.replace("_", "-"),
+    }
+    return Settings.model_validate({**values, **changes})
+
+
 class Stack:
     """One installation: `worker` and `api` may be stopped, killed and started again by tests."""
 
@@ -85,16 +100,10 @@ class Stack:
             ),
             log=folder / "sandbox.log",
         )
-        self.settings = Settings(
+        self.settings = settings_over(
+            servers,
+            database,
             public_url=self.api_url,
-            database=database,
-            vault_database=f"{database}_vault",
-            mongodb_url=SecretStr(servers.mongodb_url(database)),
-            audit_mongodb_url=SecretStr(servers.audit_mongodb_url(database)),
-            vault_mongodb_url=SecretStr(servers.vault_mongodb_url(f"{database}_vault")),
-            redis_url=SecretStr(servers.redis_url),
-            temporal_address=servers.temporal_address,
-            temporal_namespace=database.replace("_", "-"),
             temporal_ui_url=servers.temporal_ui_url or "http://127.0.0.1:8233",
             razorpay_base_url=self.sandbox.url,
             razorpay_webhook_secrets=SecretStr(secret),
@@ -273,6 +282,14 @@ SHORT = TenantPolicy(payment_window_seconds=4, payment_grace_seconds=1, max_unpa
 
 LONG = TenantPolicy(max_unpaid_holds=10_000, sla_hours=30)
 """Nothing expires by itself during a test; reviews are promised within other hours than by default."""
+
+
+@pytest.fixture(scope="module")
+def settings(servers: Addresses, module_database_name: str) -> Settings:
+    """An installation of this module's own, without processes."""
+    found = settings_over(servers, module_database_name)
+    ensure_namespace(servers.temporal_address, found.temporal_namespace)
+    return found
 
 
 @pytest.fixture(scope="session")

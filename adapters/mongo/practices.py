@@ -75,12 +75,7 @@ class MongoPractices:
         known = await self.practitioner_by_registration(scope, key)
         if known is not None:
             return known.id
-        await self._directory.put_practitioner(scope, practitioner)
-        await self._practitioners.update_one(
-            scoped(scope, {"_id": practitioner.id}),
-            {"$set": {"application_id": application_id}},
-            comment=reason_of(scope),
-        )
+        await self._directory.put_practitioner(scope, practitioner, application_id)
         return practitioner.id
 
     @answering

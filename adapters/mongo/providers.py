@@ -125,11 +125,18 @@ class MongoDirectory:
             await self._search.put_profile(scope, provider, clinic)
 
     @answering
-    async def put_practitioner(self, scope: Scope, practitioner: Practitioner) -> None:
-        """Write a person, who belongs to no tenant: only the platform or a process of ours may."""
+    async def put_practitioner(
+        self, scope: Scope, practitioner: Practitioner, application_id: str | None = None
+    ) -> None:
+        """Write a person, who belongs to no tenant: only the platform or a process of ours may.
+
+        `application_id` is the application that brought them, so that it can be taken back with it.
+        """
         registration = practitioner.registration
         key = registration_key(registration.council, registration.number, registration.year)
         document: Document = {"tenant_id": PLATFORM, **stored_fields(practitioner), "registration_key": key}
+        if application_id is not None:
+            document["application_id"] = application_id
         await put(self._practitioners, scope, practitioner.id, document)
 
     @answering

@@ -50,6 +50,7 @@ from models.policy import TenantPolicy
 from models.sessions import Session
 from sandbox.servers.processes import HOST, free_port
 from sandbox.servers.stack import Addresses
+from tests.stack import settings_over
 
 # Made once: loading the system's certificates for each client would take longer than its requests.
 _NO_TLS: Final = ssl.create_default_context()
@@ -106,13 +107,6 @@ async def signed_in(stores: Repositories, settings: Settings, who: Account) -> s
 def settings_for(servers: Addresses, database: str, **changes: object) -> Settings:
     """Settings over the run's servers; the payment gateway is nowhere."""
     values: dict[str, object] = {
-        "database": database,
-        "vault_database": f"{database}_vault",
-        "mongodb_url": SecretStr(servers.mongodb_url(database)),
-        "audit_mongodb_url": SecretStr(servers.audit_mongodb_url(database)),
-        "vault_mongodb_url": SecretStr(servers.vault_mongodb_url(f"{database}_vault")),
-        "redis_url": SecretStr(servers.redis_url),
-        "temporal_address": servers.temporal_address,
         "temporal_namespace": servers.temporal_namespace,
         "razorpay_base_url": "http://127.0.0.1:9",
         "razorpay_webhook_secrets": SecretStr(",".join(WEBHOOK_SECRETS)),
@@ -121,7 +115,7 @@ def settings_for(servers: Addresses, database: str, **changes: object) -> Settin
         "twilio_auth_token": SecretStr("messaging-secret"),
         "twilio_sms_from": "+15005550006",
     }
-    return Settings.model_validate({**values, **changes})
+    return settings_over(servers, database, **{**values, **changes})
 
 
 @asynccontextmanager

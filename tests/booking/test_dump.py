@@ -19,7 +19,7 @@ from models.ids import booking_workflow_id, message_workflow_id, onboarding_work
 from tests.api.test_people import CLINIC, a_patient, a_phone, an_email, bearer, link_for, ok
 from tests.booking.support import cancel, temporal
 from tests.clinics import Offer, offer
-from tests.histories import history_in_clear
+from tests.in_clear import history_in_clear
 from tests.onboarding.test_api import PDF, a_body, applied
 from tests.stack import Json, Stack, eventually
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path as Folder
 from typing import Final
 
 import pytest
@@ -25,9 +24,9 @@ from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import Temporal
 from tests.booking.ending import same_ending, settled
 from tests.booking.paths import PATHS, Starts, Visit, catalogue
+from tests.faults import dying, held_up
 from tests.invariants import collect, violations
 from tests.stack import LONG, Json, Stack, running
-from workers.faults import STRUCK
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
 
@@ -35,7 +34,6 @@ SERVERS: Final = ("mongod", "redis", "temporal")
 REST_SECONDS: Final = 60.0
 PATIENCE: Final = timedelta(seconds=2)
 LONG_AGO: Final = timedelta(hours=1)
-STRIKE_SECONDS: Final = 60.0
 
 
 class Town:
@@ -86,46 +84,13 @@ class Town:
 
     # Faults
 
-    @asynccontextmanager
-    async def dying(self, point: str) -> AsyncIterator[None]:
+    def dying(self, point: str) -> AbstractAsyncContextManager[None]:
         """The worker is killed at `before:step` or `after:step` within the block, and replaced at once."""
-        armed = self._arm("kill", point)
-        try:
-            async with asyncio.TaskGroup() as beside:
-                beside.create_task(self._revive(armed))
-                yield
-        finally:
-            armed.unlink(missing_ok=True)
-            if not self.stack.worker.alive:
-                self.stack.restart_worker()
+        return dying(self.stack, point)
 
-    async def _revive(self, armed: Folder) -> None:
-        await _until(lambda: not self.stack.worker.alive, STRIKE_SECONDS, f"{armed.name} does not strike")
-        assert _struck(armed).exists(), f"the worker died of something else:\n{self.stack.worker.log_tail()}"
-        _struck(armed).unlink()
-        self.stack.restart_worker()
-
-    @asynccontextmanager
-    async def held_up(self, point: str, then: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    def held_up(self, point: str, then: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
         """A step waits at `before:step` or `after:step` while `then` happens; afterwards it goes on."""
-        armed = self._arm("wait", point)
-        try:
-            async with asyncio.TaskGroup() as beside:
-                beside.create_task(self._break(armed, then))
-                yield
-        finally:
-            armed.unlink(missing_ok=True)
-            _struck(armed).unlink(missing_ok=True)
-
-    async def _break(self, armed: Folder, then: Callable[[], Awaitable[None]]) -> None:
-        await _until(lambda: _struck(armed).exists(), STRIKE_SECONDS, f"{armed.name} does not strike")
-        await then()
-        _struck(armed).unlink(missing_ok=True)
-
-    def _arm(self, effect: str, point: str) -> Folder:
-        armed = self.stack.faults / f"{effect}.{point.replace(':', '.')}"
-        armed.touch()
-        return armed
+        return held_up(self.stack, point, then)
 
     async def restart_api(self, down_seconds: float = 0.5) -> None:
         """The API crashes, with all that it was about to do, and comes back."""
@@ -215,17 +180,6 @@ async def _keep_empty(redis: RedisClient) -> None:
     while True:
         await redis.flushall()
         await asyncio.sleep(0.01)
-
-
-def _struck(armed: Folder) -> Folder:
-    return armed.with_name(armed.name + STRUCK)
-
-
-async def _until(good: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    give_up = time.monotonic() + seconds
-    while not good():
-        assert time.monotonic() < give_up, otherwise
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

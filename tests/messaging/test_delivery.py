@@ -16,7 +16,7 @@ from adapters.mongo.client import open_client
 from models.ids import message_workflow_id, random_id
 from models.messaging import Channel, Message, MessageState
 from sandbox.messages import sign
-from tests.histories import history_in_clear
+from tests.in_clear import history_in_clear
 from tests.messaging.support import CODE, Send, an_invite, an_otp, ended, in_vain, messenger
 from tests.stack import Json, Stack, eventually
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.client import open_client
@@ -15,26 +13,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from adapters.temporal.search_attributes import register_search_attributes
 from sandbox.servers.stack import Addresses
-from sandbox.servers.temporal import ensure_namespace
 from tests.onboarding.support import Office
-
-
-@pytest.fixture(scope="module")
-def settings(servers: Addresses, module_database_name: str) -> Settings:
-    """An installation of its own on the run's servers."""
-    name = module_database_name
-    namespace = name.replace("_", "-")
-    ensure_namespace(servers.temporal_address, namespace)
-    return Settings(
-        database=name,
-        vault_database=f"{name}_vault",
-        mongodb_url=SecretStr(servers.mongodb_url(name)),
-        audit_mongodb_url=SecretStr(servers.audit_mongodb_url(name)),
-        vault_mongodb_url=SecretStr(servers.vault_mongodb_url(f"{name}_vault")),
-        redis_url=SecretStr(servers.redis_url),
-        temporal_address=servers.temporal_address,
-        temporal_namespace=namespace,
-    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -18,7 +18,7 @@ from models.onboarding import (
     PracticeIds,
 )
 from models.providers import PaymentMode, TenantRecord
-from tests.histories import history_in_clear
+from tests.in_clear import history_in_clear
 from tests.onboarding.paths import EVERY_DAY, a_slug, publish_hours
 from tests.onboarding.support import Office, add_a_document, details
 from tests.stack import eventually
