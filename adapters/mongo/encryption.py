@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -18,18 +18,16 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from bson import CodecOptions
-from bson.binary import UUID_SUBTYPE, Binary
+from bson.binary import Binary
 from pymongo import MongoClient
 from pymongo.encryption import ClientEncryption
 from pymongo.errors import DuplicateKeyError, EncryptionError
 from pymongo.read_concern import ReadConcern
 
 from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
+from adapters.mongo.encryption_keys import KEY_BYTES, DataKey, DataKeys, key_id_of, opened
 
 T = TypeVar("T")
-
-KEY_BYTES: Final = 96
-"""The length of a key-encryption key of libmongocrypt's local provider."""
 
 VAULT_COLLECTION: Final = "__keyVault"
 _KNOWN_KEYS: Final = 20_000
@@ -114,7 +112,8 @@ class Vault:
 
     The driver's encryption blocks, so all of it runs in one thread of its own; a page of documents goes there at
     once. Opening asks the vault each time which keys still exist: what was erased is unreadable from that moment on,
-    whatever caches hold, and one destroyed key spoils nothing but its own documents.
+    whatever caches hold, and one destroyed key spoils nothing but its own documents. Keys that are at hand open what
+    they sealed without the driver, which is asked for everything else.
     """
 
     def __init__(self, url: str, database: str, kms_url: str) -> None:
@@ -131,6 +130,7 @@ class Vault:
         self._encryption: ClientEncryption[Document] = ClientEncryption(
             {name: {"key": key} for name, key in keys.items()}, f"{database}.{VAULT_COLLECTION}", self._client, _OPTIONS
         )
+        self._data_keys = DataKeys(self._keys, keys)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         self._known: OrderedDict[str, Binary] = OrderedDict()
         self._indexed = False
@@ -230,30 +230,26 @@ class Vault:
             self._indexed = True
 
     def _open(self, sealed: Sequence[bytes | None]) -> list[Opened]:
-        ids = [None if one is None else _key_of(one) for one in sealed]
-        existing = self._existing(key_id for key_id in ids if key_id is not None)
-        return [
-            None
-            if one is None or key_id is None
-            else self._decrypted(Binary(one, 6), key_id)
-            if key_id in existing
-            else ERASED
-            for one, key_id in zip(sealed, ids, strict=True)
-        ]
+        existing = self._data_keys.existing({key_id_of(one) for one in sealed if one is not None})
+        return [None if one is None else self._opened(one, existing) for one in sealed]
 
-    def _decrypted(self, sealed: Binary, key_id: Binary) -> Opened:
+    def _opened(self, sealed: bytes, existing: Mapping[bytes, DataKey | None]) -> Opened:
+        key_id = key_id_of(sealed)
+        if key_id not in existing:
+            return ERASED
+        key = existing[key_id]
+        content = None if key is None else opened(sealed, key, _OPTIONS)
+        return self._decrypted(Binary(sealed, 6), key_id) if content is None else content
+
+    def _decrypted(self, sealed: Binary, key_id: bytes) -> Opened:
         try:
             content: Document = self._encryption.decrypt(sealed)
         except EncryptionError as error:
             # The key may have been destroyed since the look into the vault.
-            if unanswered(error) or self._existing([key_id]):
+            if unanswered(error) or self._data_keys.existing({key_id}):
                 raise
             return ERASED
         return content
-
-    def _existing(self, key_ids: Iterable[Binary]) -> set[Binary]:
-        wanted = list(set(key_ids))
-        return {_key_id(found) for found in self._keys.find({"_id": {"$in": wanted}}, {"_id": 1})}
 
 
 def _key_id(found: Document) -> Binary:
@@ -262,8 +258,3 @@ def _key_id(found: Document) -> Binary:
         msg = "the vault holds a key whose id is not a UUID"
         raise TypeError(msg)
     return key_id
-
-
-def _key_of(sealed: bytes) -> Binary:
-    """The id of the key: bytes 1 to 16 of a ciphertext (client-side encryption specification, BSON subtype 6)."""
-    return Binary(sealed[1:17], UUID_SUBTYPE)

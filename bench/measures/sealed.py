@@ -15,7 +15,7 @@ from bench.rig import Rig
 
 NUMBER = 9
 PATIENTS: Final = 50
-TURNS: Final = 40
+TURNS: Final = 100
 
 
 async def measure(rig: Rig) -> list[Figure]:

@@ -9,7 +9,8 @@ import pytest
 from pymongo import MongoClient
 
 from adapters.connections import mongo_addresses
-from adapters.mongo.encryption import KEY_BYTES, DataClass, Vault
+from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.settings import Settings
 from cli.doctor import compared
 from cli.keys import rewrap_all
