@@ -111,7 +111,7 @@ class _Signer:
         self._header = {"alg": ALGORITHM, "kid": newest.id, "typ": token_type}
         self._registry = _Registry(algorithms=[ALGORITHM])
 
-    def sign(self, claims: Mapping[str, str | int | list[str]]) -> str:
+    def sign(self, claims: Mapping[str, object]) -> str:
         """The token that says so."""
         return jwt.encode(self._header, dict(claims), self._key, registry=self._registry)
 
@@ -236,3 +236,30 @@ class PurposeTokens:
         genuine = grant.iss == ISSUER and grant.aud == f"visitnow-{purpose}"
         timely = grant.iat <= (now + LEEWAY).timestamp() and grant.exp > now.timestamp()
         return grant if genuine and timely else None
+
+
+class Statement(StrEnum):
+    """What we put our name to, so that whoever holds it can prove that we said it."""
+
+    CONSENT = "consent-receipt"
+    AUDIT_SEAL = "audit-seal"
+
+
+class Statements:
+    """Signs facts as compact JWS (RFC 7515), which anybody can check against the published keys; they never expire."""
+
+    def __init__(self, keys: Sequence[NamedKey]) -> None:
+        """The seeds, newest first; at least one."""
+        self._signers = {kind: _Signer(keys, f"{kind}+jwt") for kind in Statement}
+        self._readers = {kind: _Reader(keys, f"{kind}+jwt") for kind in Statement}
+
+    def sign(self, kind: Statement, facts: Mapping[str, object]) -> str:
+        """The facts, plain JSON values, under our name."""
+        return self._signers[kind].sign({**facts, "iss": ISSUER})
+
+    def read(self, kind: Statement, statement: str) -> Mapping[str, object]:
+        """The facts. Raises ValueError where it is not a statement of that kind, of ours, or was changed."""
+        facts = self._readers[kind].read(statement)
+        if facts.get("iss") != ISSUER:
+            raise ValueError("somebody else's")
+        return facts

@@ -19,6 +19,7 @@ from api.routers import (
     availability,
     booking,
     codec,
+    consents,
     identity,
     messaging,
     onboarding,
@@ -34,6 +35,7 @@ from api.wiring import wired
 ROUTERS = (
     identity.router,
     account.router,
+    consents.router,
     staff.router,
     providers.router,
     availability.router,

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from models.booking import Appointment, actor_of
 from models.compliance import AuditAction, AuditEntry
+from models.consents import Consent
 from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
@@ -54,6 +55,12 @@ class AuditLog:
     async def note(self, request: Request, who: Principal, action: AuditAction, target: str) -> None:
         """Note what somebody did who is known. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, action, who.tenant_id, target, None)])
+
+    async def consent(self, request: Request, who: Principal, consent: Consent) -> None:
+        """Note an answer, once however often it is given again. Raises `UnavailableError`."""
+        action = AuditAction.CONSENT_GIVEN if consent.granted else AuditAction.CONSENT_WITHDRAWN
+        entry = self._entry(request, who, action, who.tenant_id, consent.id, consent.about)
+        await self._trail.append([entry.model_copy(update={"id": f"aud_of_{consent.id}"})])
 
     async def unknown(self, request: Request, action: AuditAction, target: str, tenant_id: str = PLATFORM) -> None:
         """Note what somebody tried who has not proved who they are. Raises `UnavailableError`."""

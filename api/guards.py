@@ -131,6 +131,7 @@ MayReadHours = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_REA
 MayPublish = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_PUBLISH))]
 OwnPassword = Annotated[Principal, Depends(Requires(Permission.PASSWORD_OWN))]
 MayBookFor = Annotated[Principal, Depends(Requires(Permission.DEPENDANT_MANAGE))]
+OwnConsents = Annotated[Principal, Depends(Requires(Permission.CONSENT_OWN))]
 MayReadStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_READ))]
 MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))]
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]

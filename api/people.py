@@ -6,14 +6,16 @@ from typing import NamedTuple, Self
 
 from adapters.invites import MailedInvites
 from adapters.mongo.repositories import Repositories
+from adapters.notices import FileNotices
 from adapters.passwords import Passwords
 from adapters.redis.client import RedisClient
 from adapters.redis.limits import RateLimiter
 from adapters.redis.sessions import SessionCache
 from adapters.settings import Settings
-from adapters.tokens import PurposeTokens, TokenMinter
+from adapters.tokens import PurposeTokens, Statements, TokenMinter
 from api.audit import AuditLog
 from api.background import Background
+from api.consents import Consenting
 from api.own_account import Letters, OwnAccounts
 from api.phone_sign_in import PhoneSignIn, PhoneStores
 from api.profiles import Profiles
@@ -43,6 +45,7 @@ class People(NamedTuple):
     phone_sign_in: PhoneSignIn
     own_accounts: OwnAccounts
     profiles: Profiles
+    consenting: Consenting
     staff: Staff
 
     @classmethod
@@ -83,6 +86,9 @@ class People(NamedTuple):
                 key=settings.index_key,
             ),
             profiles=Profiles(stores.users, stores.dependants, key=settings.id_secret),
+            consenting=Consenting(
+                stores.consents, stores.dependants, FileNotices(), Statements(settings.token_keys), audit
+            ),
             staff=Staff(
                 StaffStores(stores.users, stores.invites, stores.directory),
                 MailedInvites(stores.invites, messenger, tokens, settings.public_url),

@@ -19,6 +19,7 @@ from api.applying import Applicants
 from api.audit import AuditLog
 from api.background import Background
 from api.clinics import ClinicHosts
+from api.consents import Consenting
 from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.own_account import OwnAccounts
@@ -65,6 +66,7 @@ class Services:
     phone_sign_in: PhoneSignIn
     own_accounts: OwnAccounts
     profiles: Profiles
+    consenting: Consenting
     staff: Staff
     hosts: ClinicHosts
     presenter: Presenter

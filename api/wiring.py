@@ -183,6 +183,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         phone_sign_in=people.phone_sign_in,
         own_accounts=people.own_accounts,
         profiles=people.profiles,
+        consenting=people.consenting,
         staff=people.staff,
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),

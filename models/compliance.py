@@ -26,6 +26,8 @@ class AuditAction(StrEnum):
     STAFF_INVITED = "staff.invited"
     STAFF_JOINED = "staff.joined"
     STAFF_REMOVED = "staff.removed"
+    CONSENT_GIVEN = "consent.given"
+    CONSENT_WITHDRAWN = "consent.withdrawn"
 
 
 class AuditEntry(Model):

@@ -39,6 +39,7 @@ class Permission(StrEnum):
     ACCOUNT_OWN = "account:own"
     PASSWORD_OWN = "password:own"  # noqa: S105  a permission, not a secret
     DEPENDANT_MANAGE = "dependant:manage"
+    CONSENT_OWN = "consent:own"
     STAFF_READ = "staff:read"
     STAFF_MANAGE = "staff:manage"
 
@@ -59,7 +60,13 @@ _EMPLOYED = {
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset(
-        {*_OWN, Permission.APPOINTMENT_PLACE, Permission.APPOINTMENT_PAY, Permission.DEPENDANT_MANAGE}
+        {
+            *_OWN,
+            Permission.APPOINTMENT_PLACE,
+            Permission.APPOINTMENT_PAY,
+            Permission.DEPENDANT_MANAGE,
+            Permission.CONSENT_OWN,
+        }
     ),
     Role.DOCTOR: frozenset(_EMPLOYED),
     Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE, Permission.STAFF_READ}),

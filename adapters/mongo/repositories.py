@@ -10,6 +10,7 @@ from adapters.mongo.booking import MongoAppointments
 from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
 from adapters.mongo.compliance import MongoAuditTrail
+from adapters.mongo.consents import MongoConsents
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
@@ -26,6 +27,7 @@ from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
+from adapters.notices import FileNotices
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Repositories:
     practices: MongoPractices
     invites: MongoInvites
     dependants: MongoDependants
+    consents: MongoConsents
     leases: MongoLeases
     tenancy: MongoTenancy
     vault: Vault
@@ -114,6 +117,7 @@ class Repositories:
             practices=MongoPractices(database, directory, search, on_published),
             invites=MongoInvites(database, vault),
             dependants=MongoDependants(database, vault),
+            consents=MongoConsents(database, FileNotices().version),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

@@ -22,13 +22,14 @@ _STEP_SECONDS = 10
 # The grants below name collections but no database: each installation and each test picks its database's name.
 # An entry of these can be added and read; only the owner of the server could change or remove one.
 APPEND_ONLY_COLLECTIONS = ("audit", "audit_seals")
+# Lines of these are added and, when the law's time is over, removed; nobody rewrites one.
+LEDGER_COLLECTIONS = ("consents",)
 VAULT_COLLECTIONS = ("__keyVault",)
 APPLICATION_COLLECTIONS = (
     "applications",
     "appointments",
     "availability",
     "clinics",
-    "consents",
     "deletions",
     "dependants",
     "documents",
@@ -72,6 +73,7 @@ def _on_collections(names: Iterable[str], actions: Iterable[str]) -> list[Docume
 _ROLES: dict[str, list[Document]] = {
     "application": [
         *_on_collections(APPLICATION_COLLECTIONS, _WRITE),
+        *_on_collections(LEDGER_COLLECTIONS, (*_READ, "insert", "remove")),
         *_on_collections(APPEND_ONLY_COLLECTIONS, _READ),
         {"resource": {"db": "", "collection": ""}, "actions": ["listCollections"]},
     ],

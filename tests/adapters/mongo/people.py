@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from adapters.mongo.repositories import Repositories
+from models.consents import Answer, Purpose
 from models.credentials import PASSWORD_BACKOFF, Challenge, Totp, TotpState
 from models.dependants import Dependant
 from models.identity import Account, Invitation, Role, Scope, Subject, System
@@ -84,6 +85,20 @@ def a_totp(**changes: object) -> Totp:
     return Totp.model_validate({**fields, **changes})
 
 
+def an_answer(subject_id: str, **changes: object) -> Answer:
+    """A yes to WhatsApp."""
+    fields: dict[str, object] = {
+        "subject_id": subject_id,
+        "about": subject_id,
+        "purpose": Purpose.WHATSAPP,
+        "granted": True,
+        "notice_version": 1,
+        "language": "en",
+        "notice_sha256": "0" * 64,
+    }
+    return Answer.model_validate({**fields, **changes})
+
+
 async def build(stores: Repositories, tenant_id: str) -> People:
     """Put them there."""
     account = an_account(tenant_id)
@@ -100,6 +115,7 @@ async def build(stores: Repositories, tenant_id: str) -> People:
     people = People(account, a_session(account), a_challenge(account), invitation, child)
     assert await stores.invites.add(_WORLD, invitation)
     await stores.dependants.put(_WORLD, child)
+    await stores.consents.record(_WORLD, an_answer(account.id))
     await stores.users.put(_WORLD, account)
     assert await stores.users.enrol_totp(_WORLD, account.id, a_totp())
     await stores.sessions.add(_WORLD, people.session)
@@ -162,7 +178,11 @@ def _on_challenges(stores: Repositories, people: People) -> dict[str, Call]:
 def _on_others(stores: Repositories, people: People) -> dict[str, Call]:
     invites, dependants, invitation, child = stores.invites, stores.dependants, people.invitation, people.dependant
     another = invitation.model_copy(update={"id": new("inv")})
+    consents, user = stores.consents, people.account.id
     return {
+        "consents.allows": lambda scope: consents.allows(scope, user, Purpose.WHATSAPP),
+        "consents.last": lambda scope: consents.last(scope, user, Purpose.WHATSAPP),
+        "consents.record": lambda scope: consents.record(scope, an_answer(user, granted=False)),
         "invites.add": lambda scope: invites.add(scope, another),
         "invites.find": lambda scope: invites.find(scope, invitation.id),
         "invites.spend": lambda scope: invites.spend(scope, invitation.id, now()),

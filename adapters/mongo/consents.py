@@ -1,0 +1,95 @@
+"""The ledger of consents: a line per answer, never changed; how things stand is the line with the highest number.
+
+The numbers count each person's answers about one purpose and are unique, so of two answers at the same moment one comes
+after the other, and a line that is missing is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo.client import Collection, Database, Document, answering
+from adapters.mongo.schema import Declared
+from adapters.mongo.scopes import reason_of, require, scoped
+from models.consents import Answer, Consent, Purpose, holds
+from models.errors import UnavailableError, not_found
+from models.identity import PLATFORM, Scope, Subject, System
+from models.ids import random_id
+
+_MOST_AT_ONCE: Final = 20
+"""So many answers of one person to one question at the same moment are nobody's."""
+
+DECLARED: Final = Declared(
+    "consents",
+    [
+        IndexModel([("about", ASCENDING), ("purpose", ASCENDING), ("number", DESCENDING)], name="answers", unique=True),
+        IndexModel([("subject_id", ASCENDING), ("_id", ASCENDING)], name="of_subject"),
+    ],
+)
+
+
+class MongoConsents:
+    """Implements `models.ports.Consents` on the collection `consents`."""
+
+    def __init__(self, database: Database, version: Callable[[Purpose], int]) -> None:
+        """`version` tells which version of a purpose's notice is shown today."""
+        self._consents: Collection = database["consents"]
+        self._version = version
+
+    async def allows(self, scope: Scope, subject_id: str, purpose: Purpose) -> bool:
+        """One indexed read. Raises `not_found` for the scope of a tenant: consents are the person's own."""
+        return holds(purpose, await self.last(scope, subject_id, purpose), self._version(purpose))
+
+    @answering
+    async def last(self, scope: Scope, about: str, purpose: Purpose) -> Consent | None:
+        """The answer that holds; None where nothing was ever said."""
+        _check(scope)
+        found = await self._consents.find_one(
+            scoped(scope, {"about": about, "purpose": purpose}),
+            sort=[("number", DESCENDING)],
+            comment=reason_of(scope),
+        )
+        return None if found is None else _consent(found)
+
+    @answering
+    async def record(self, scope: Scope, answer: Answer) -> Consent:
+        """Add a line; the last one again where it says the same already. Raises `not_found` and `UnavailableError`."""
+        _check(scope)
+        require(scope, {"subject_id": answer.subject_id})
+        for _ in range(_MOST_AT_ONCE):
+            last = await self.last(scope, answer.about, answer.purpose)
+            if last is not None and last.answer == answer:
+                return last
+            now = datetime.now(UTC)
+            line = Consent(
+                **answer.model_dump(),
+                id=random_id("cns"),
+                number=1 if last is None else last.number + 1,
+                at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+            )
+            try:
+                await self._consents.insert_one(_document(line), comment=reason_of(scope))
+            except DuplicateKeyError:
+                continue  # somebody has answered just before
+            return line
+        raise UnavailableError("too many answers at once")
+
+
+def _check(scope: Scope) -> None:
+    # In a clinic's eyes nobody has ever answered, and what was not answered may be assumed: so it must not look.
+    if not isinstance(scope, Subject | System):
+        raise not_found()
+
+
+def _document(line: Consent) -> Document:
+    return {"_id": line.id, "tenant_id": PLATFORM, **line.model_dump(exclude={"id"}), "created_at": line.at}
+
+
+def _consent(found: Document) -> Consent:
+    known = {name: found[name] for name in Consent.model_fields if name in found}
+    return Consent.model_validate({**known, "id": found["_id"]})
