@@ -82,6 +82,11 @@ class Consenting:
         minor = found.is_minor(datetime.now(UTC).date())
         return About(found.id, Capacity.GUARDIAN if minor else Capacity.REPRESENTATIVE, OF_DEPENDANTS)
 
+    async def require(self, caller: Principal, dependant_id: str | None, purpose: Purpose) -> None:
+        """Raise `consent_required` where data of theirs may not be used for that."""
+        if not await self._consents.allows(Subject(caller.subject), dependant_id or caller.subject, purpose):
+            raise VisitNowError(Code.CONSENT_REQUIRED)
+
     async def standing(self, caller: Principal, about: About, locale: str) -> list[Standing]:
         """Every purpose that is asked, each with today's notice in the reader's language."""
         return [await self.one(caller, about, purpose, locale) for purpose in about.purposes]

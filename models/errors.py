@@ -25,6 +25,7 @@ class Code(StrEnum):
     REFRESH_REUSED = "refresh_reused"
     FORBIDDEN = "forbidden"
     STEP_UP_REQUIRED = "step_up_required"
+    CONSENT_REQUIRED = "consent_required"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOT_TAKEN = "slot_taken"
@@ -96,6 +97,9 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.FORBIDDEN: ErrorKind(403, Retry.USELESS, "Your role does not allow this", "Ask your clinic's administrator."),
     Code.STEP_UP_REQUIRED: ErrorKind(
         403, Retry.USELESS, "Prove again that it is you", "Give your password or a code, then try again."
+    ),
+    Code.CONSENT_REQUIRED: ErrorKind(
+        403, Retry.USELESS, "The consent that this needs was taken back", "Read the notice and agree, then try again."
     ),
     Code.NOT_FOUND: ErrorKind(404, Retry.USELESS, "There is no such thing here", "Check the link."),
     Code.METHOD_NOT_ALLOWED: ErrorKind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -31,6 +32,7 @@ from api.services import Services, Wired
 from models.base import Id
 from models.booking import Appointment, AppointmentQuery, AppointmentState, RefundOutcome
 from models.calendar import CalendarEntry, CalendarStatus, appointment_calendar
+from models.consents import Purpose
 from models.errors import Code, VisitNowError
 from models.idempotency import body_hash
 from models.identity import Principal, scope_of
@@ -62,6 +64,7 @@ router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
             *_BODY,
             Code.IDEMPOTENCY_KEY_REQUIRED,
             Code.IDEMPOTENCY_KEY_REUSED,
+            Code.CONSENT_REQUIRED,
             Code.NOT_FOUND,
             Code.SLOT_TAKEN,
             Code.SLOT_INVALID,
@@ -80,7 +83,12 @@ async def place(
     response: Response,
 ) -> AppointmentView:
     """Book a time. A repeated request (same key, same body) gets the same appointment as it is now."""
-    if (wait := await services.limiter.hit(PLACEMENTS, caller.subject)) is not None:
+    dependant_id = body.patient.dependant_id if isinstance(body.patient, DependantRef) else None
+    wait, _ = await asyncio.gather(
+        services.limiter.hit(PLACEMENTS, caller.subject),
+        services.consenting.require(caller, dependant_id, Purpose.CARE),
+    )
+    if wait is not None:
         raise VisitNowError(Code.RATE_LIMITED, retry_after=wait)
     appointment = await _placed(services, caller, key, body)
     response.headers["Location"] = f"/v1/appointments/{appointment.id}"

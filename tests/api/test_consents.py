@@ -20,6 +20,7 @@ from adapters.notices import FileNotices
 from adapters.tokens import Statements
 from api.consents import Consenting
 from cli.accounts import ACCOUNTS
+from cli.seed.arogya import ANANYA_RAO
 from models.compliance import AuditAction
 from models.consents import OF_DEPENDANTS, Purpose
 from models.errors import Code, VisitNowError
@@ -183,6 +184,19 @@ async def test_a_guardian_answers_for_a_child_and_is_named(api: Api, stores: Rep
         assert (await client.put(f"{path}/promotion", json=YES)).status_code == 404, "no child is advertised to"
     assert not await stores.consents.allows(Subject(PATIENT), child["id"], Purpose.CARE)
     assert await stores.consents.allows(Subject(PATIENT), PATIENT, Purpose.CARE), "one's own is another matter"
+
+
+async def test_nothing_is_booked_with_data_that_may_not_be_used(api: Api) -> None:
+    body = {"provider_id": ANANYA_RAO.provider.id, "service_id": "srv_none", "start": "2031-01-06T04:30:00Z"}
+    async with api.client("patient", **{"Idempotency-Key": "consents"}) as client:
+        [child, *_] = (await ok(await client.get("/v1/me/dependants")))["items"]
+        await ok(await client.put(f"{CONSENTS}/care", json=NO))
+        refused = await client.post("/v1/appointments", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "consent_required")
+        await ok(await client.put(f"{CONSENTS}/care", json=YES))
+        assert (await client.post("/v1/appointments", json=body)).json()["code"] == "not_found", "the service is none"
+        for_child = {**body, "patient": {"dependant_id": child["id"]}}
+        assert (await client.post("/v1/appointments", json=for_child)).json()["code"] == "consent_required"
 
 
 async def test_a_stranger_answers_for_nobody_else(api: Api, stores: Repositories) -> None:
