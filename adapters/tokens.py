@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,6 +30,8 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  RFC 9068's media type, not a secret
 LEEWAY: Final = timedelta(seconds=5)
 """How far apart the clocks of our own machines may be."""
 MAX_TOKEN_LENGTH: Final = 4096
+REMEMBERED: Final = 4096
+"""How many tokens a verifier remembers: those of as many people as use one process within ten minutes."""
 
 
 class PublicKey(NamedTuple):
@@ -138,26 +142,56 @@ class _Reader:
         return decoded.claims
 
 
+class _Verified(NamedTuple):
+    """What a genuine token says; whether it counts is a matter of the time."""
+
+    principal: Principal
+    issued: int
+    expires: int
+
+
 class TokenVerifier:
-    """Tells who a token speaks for."""
+    """Tells who a token speaks for.
+
+    A token is presented again and again for ten minutes, and most of what reading it takes is its signature: the
+    latest genuine ones are remembered, by their SHA-256 so that memory holds none that could be used. A verifier's
+    keys never change; one with other keys is another verifier and remembers nothing.
+    """
 
     def __init__(self, keys: Sequence[NamedKey]) -> None:
         """The seeds whose tokens are accepted; only their public halves are kept."""
         self.published = tuple(PublicKey(key.id, _public_x(key)) for key in keys)
         self._reader = _Reader(keys, TOKEN_TYPE)
+        self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
 
     def verify(self, token: str, now: datetime) -> Principal:
         """Who the token speaks for. Raises `token_invalid` or `token_expired`, the latter only for genuine ones."""
         try:
-            claims = _Claims.model_validate(self._reader.read(token))
+            digest = hashlib.sha256(token.encode()).digest()
+            verified = self._remembered.get(digest) or self._read(token)
         except ValueError as error:
             # Any reason is the same answer: whoever forges tokens learns nothing from it.
             raise VisitNowError(Code.TOKEN_INVALID) from error
-        if not claims.is_for_us or claims.iat > (now + LEEWAY).timestamp():
+        if verified.issued > (now + LEEWAY).timestamp():
             raise VisitNowError(Code.TOKEN_INVALID)
-        if claims.exp <= (now - LEEWAY).timestamp():
+        if verified.expires <= (now - LEEWAY).timestamp():
+            self._remembered.pop(digest, None)
             raise VisitNowError(Code.TOKEN_EXPIRED)
-        return claims.principal
+        self._remember(digest, verified)
+        return verified.principal
+
+    def _read(self, token: str) -> _Verified:
+        """Check the signature and the claims that do not depend on the time. Raises ValueError."""
+        claims = _Claims.model_validate(self._reader.read(token))
+        if not claims.is_for_us:
+            raise ValueError("for somebody else")
+        return _Verified(claims.principal, claims.iat, claims.exp)
+
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._remembered[digest] = verified
+        self._remembered.move_to_end(digest)
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.popitem(last=False)
 
 
 class TokenMinter:

@@ -1,6 +1,6 @@
 """Data keys as the vault's reader keeps them, and the opening of a value with one that is at hand.
 
-The driver opens one value at a time, at 30 microseconds each, most of which go into crossing between C and Python; a
+The driver opens one value at a time, at some 36 µs each, most of which go into crossing between C and Python; a
 list of patients is a page of values. What is opened here is what the driver sealed, in the format that it documents:
 a byte for the algorithm, the key's id, a byte for the value's BSON type, then AEAD_AES_256_CBC_HMAC_SHA_512 (MongoDB's
 client-side encryption specification, "BSON binary subtype 6"; draft-mcgrew-aead-aes-cbc-hmac-sha2). Whatever does not

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -222,10 +222,15 @@ async def _token(connected: Connected) -> str:
 
 
 async def _verification(rig: Rig, token: str) -> Figure:
-    """One's own account over HTTP, one request at a time, and the same token read as often here."""
-    verifier, url = TokenVerifier(rig.stack.settings.token_keys), rig.stack.api_url
+    """One's own account over HTTP, one request at a time, and the same token read as often here.
+
+    The API has seen the token before, as it has on all but the first request of ten minutes; so has the reader here.
+    What that first time takes is told beside it.
+    """
+    keys, url = rig.stack.settings.token_keys, rig.stack.api_url
     request = prepared("GET", f"{url}/v1/me", token=token)
-    verified: list[float] = []
+    again: list[float] = []
+    first: list[float] = []
     asked: list[Sample] = []
     async with pool(url, 1) as connections:
 
@@ -235,22 +240,25 @@ async def _verification(rig: Rig, token: str) -> Figure:
                 raise BenchError(f"{answer.status}: {answer.body[:200]!r}")
 
         for _ in range(rig.plan.rounds + 1):
-            verified.append(_verified(verifier, token))
+            again.append(_verified(TokenVerifier(keys), [token] * TOKENS))
+            first.append(_verified(TokenVerifier(keys), rig.product.tokens[:TOKENS]))
             asked.append(await closed_loop(ask, TOKENS, 1, limit=LIMIT_SECONDS))
-    times = {"verify": verified[1:], "request": [one.p50 for one in asked[1:]]}
+    times = {"verify": again[1:], "first": first[1:], "request": [one.p50 for one in asked[1:]]}
     return Figure(
         NUMBER,
         "reading a token ÷ GET /v1/me, p50",
         median_ratio(times["verify"], times["request"]),
         at_most(0.05),
-        f"{median(times['verify']):.3f} against {median(times['request']):.2f} ms, one at a time",
+        f"{median(times['verify']):.3f} against {median(times['request']):.2f} ms, one at a time; "
+        f"{median(times['first']):.2f} ms when it is first seen",
         rounds=times,
     )
 
 
-def _verified(verifier: TokenVerifier, token: str) -> float:
+def _verified(verifier: TokenVerifier, tokens: Sequence[str]) -> float:
+    """How long a reader takes for a token in the middle: milliseconds."""
     took = []
-    for _ in range(TOKENS):
+    for token in tokens:
         began = time.perf_counter()
         verifier.verify(token, datetime.now(UTC))
         took.append(time.perf_counter() - began)

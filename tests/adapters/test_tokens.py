@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.settings import NamedKey
-from adapters.tokens import AUDIENCE, ISSUER, LEEWAY, MAX_TOKEN_LENGTH, TOKEN_TYPE, TokenMinter, TokenVerifier
+from adapters.tokens import (
+    AUDIENCE,
+    ISSUER,
+    LEEWAY,
+    MAX_TOKEN_LENGTH,
+    REMEMBERED,
+    TOKEN_TYPE,
+    TokenMinter,
+    TokenVerifier,
+)
 from models.errors import Code, VisitNowError
 from models.identity import Principal, Role
 
@@ -89,6 +98,66 @@ def test_a_token_of_the_future_is_refused() -> None:
     assert _refusal(token) is Code.TOKEN_INVALID
 
 
+def _seen(verifier: TokenVerifier, principal: Principal = DOCTOR) -> str:
+    """A token of ten minutes that the verifier has accepted."""
+    token = TokenMinter([KEY]).mint(principal, timedelta(minutes=10), NOW)
+    assert verifier.verify(token, NOW) == principal
+    return token
+
+
+def test_a_token_that_was_seen_expires_all_the_same() -> None:
+    verifier = TokenVerifier([KEY])
+    token, end = _seen(verifier), NOW + timedelta(minutes=10) + LEEWAY
+    assert verifier.verify(token, end - timedelta(seconds=1)) == DOCTOR
+    for _ in range(2):
+        with pytest.raises(VisitNowError) as refusal:
+            verifier.verify(token, end)
+        assert refusal.value.code is Code.TOKEN_EXPIRED
+    assert not verifier._remembered
+
+
+def test_a_token_that_was_seen_is_of_the_future_where_the_clock_was_set_back() -> None:
+    verifier = TokenVerifier([KEY])
+    token = _seen(verifier)
+    with pytest.raises(VisitNowError) as refusal:
+        verifier.verify(token, NOW - timedelta(minutes=1))
+    assert refusal.value.code is Code.TOKEN_INVALID
+
+
+def test_a_token_like_one_that_was_seen_is_verified_itself() -> None:
+    verifier = TokenVerifier([KEY])
+    token = _seen(verifier)
+    header, claims, signature = token.split(".")
+    _, other_claims, other_signature = _seen(verifier, DOCTOR.model_copy(update={"subject": "usr_2"})).split(".")
+    forged = [f"{header}.{other_claims}.{signature}", f"{header}.{claims}.{other_signature}"]
+    forged += [token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB"), f"{token}.", f" {token}", token[:-1]]
+    for one in forged:
+        for _ in range(2):
+            with pytest.raises(VisitNowError) as refusal:
+                verifier.verify(one, NOW)
+            assert refusal.value.code is Code.TOKEN_INVALID
+    assert len(verifier._remembered) == 2, "what was refused is not remembered"
+
+
+def test_a_removed_key_refuses_at_once_what_it_signed() -> None:
+    token = _seen(TokenVerifier([KEY, OTHER]))
+    with pytest.raises(VisitNowError) as refusal:
+        TokenVerifier([OTHER]).verify(token, NOW)
+    assert refusal.value.code is Code.TOKEN_INVALID
+
+
+def test_only_so_many_tokens_are_remembered_and_none_in_clear() -> None:
+    verifier, minter = TokenVerifier([KEY]), TokenMinter([KEY])
+    first = _seen(verifier)
+    for number in range(REMEMBERED):
+        assert verifier.verify(first, NOW) == DOCTOR, "the one that is in use stays"
+        token = minter.mint(DOCTOR.model_copy(update={"subject": f"usr_{number}"}), timedelta(minutes=10), NOW)
+        assert verifier.verify(token, NOW).subject == f"usr_{number}"
+    assert len(verifier._remembered) == REMEMBERED
+    assert hashlib.sha256(first.encode()).digest() in verifier._remembered
+    assert {len(digest) for digest in verifier._remembered} == {hashlib.sha256().digest_size}
+
+
 PUBLIC_KEY = Ed25519PrivateKey.from_private_bytes(KEY.key).public_key().public_bytes_raw()
 FORGERIES: dict[str, str] = {
     "alg none": _signed({**_header(), "alg": "none"}, _claims(), lambda _: b""),
@@ -122,6 +191,7 @@ FORGERIES: dict[str, str] = {
     "claims that are text": _signed(_header(), "x"),
     "encrypted form": "a.b.c.d.e",
     "nothing": "",
+    "half a character": "\ud800",
     "one dot": "a.b",
     "not base64": "§§.§§.§§",
     "too long": "a" * (MAX_TOKEN_LENGTH + 1),
