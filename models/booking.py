@@ -84,6 +84,7 @@ class EventType(StrEnum):
     EXPIRED = "appointment.expired"
     CANCELLED = "appointment.cancelled"
     RESCHEDULED = "appointment.rescheduled"
+    ATTENDANCE_CONFIRMED = "appointment.attendance_confirmed"
     CHECKED_IN = "appointment.checked_in"
     CONSULTATION_STARTED = "appointment.consultation_started"
     COMPLETED = "appointment.completed"

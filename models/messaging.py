@@ -31,6 +31,7 @@ class Template(StrEnum):
     PRACTICE_NOT_YET_LIVE = "practice_not_yet_live"
     PRACTICE_LIVE = "practice_live"
     REVIEW_DUE = "review_due"
+    APPOINTMENT_REMINDER = "appointment_reminder"
 
 
 class Message(Model):
