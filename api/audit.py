@@ -11,6 +11,7 @@ from fastapi import Request
 from models.booking import Appointment, actor_of
 from models.compliance import AuditAction, AuditEntry
 from models.consents import Consent
+from models.day_list import Visit
 from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
@@ -30,7 +31,7 @@ class AuditLog:
         """Where entries go."""
         self._trail = trail
 
-    async def reads(self, request: Request, reader: Principal, appointments: Iterable[Appointment]) -> None:
+    async def reads(self, request: Request, reader: Principal, appointments: Iterable[Appointment | Visit]) -> None:
         """Note that somebody saw records of patients who are not themselves. Raises `UnavailableError`."""
         entries = [
             self._entry(request, reader, AuditAction.RECORD_READ, one.tenant_id, one.id, one.subject_id)

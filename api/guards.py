@@ -132,6 +132,7 @@ MayPublish = Annotated[Principal, Depends(Requires(Permission.AVAILABILITY_PUBLI
 OwnPassword = Annotated[Principal, Depends(Requires(Permission.PASSWORD_OWN))]
 MayBookFor = Annotated[Principal, Depends(Requires(Permission.DEPENDANT_MANAGE))]
 OwnConsents = Annotated[Principal, Depends(Requires(Permission.CONSENT_OWN))]
+MayReadDay = Annotated[Principal, Depends(Requires(Permission.DAY_READ))]
 MayReadStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_READ))]
 MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))]
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
@@ -160,13 +161,14 @@ class RequiresStepUp(Requires):
 class RequiresOrTicket:
     """Like `Requires`, for a stream that a browser opens with a single-use ticket, since it can send no header.
 
-    Raises what `Requires` does, `ticket_invalid` for a ticket that is spent, unknown or another appointment's, and
+    Raises what `Requires` does, `ticket_invalid` for a ticket that is spent, unknown or another stream's, and
     `unavailable` where tickets cannot be looked up.
     """
 
-    def __init__(self, permission: Permission) -> None:
-        """The permission that the route needs."""
+    def __init__(self, permission: Permission, parameter: str) -> None:
+        """The permission that the route needs, and the parameter of its path that says what is watched."""
         self.permission = permission
+        self._parameter = parameter
         self._requires = Requires(permission)
 
     async def __call__(
@@ -179,14 +181,15 @@ class RequiresOrTicket:
         """The caller, or whom the ticket was given to."""
         if credentials is None and ticket is not None:
             opened = await services.tickets.redeem(ticket)
-            if opened is None or opened.appointment_id != request.path_params.get("appointment_id"):
+            if opened is None or opened.target_id != request.path_params.get(self._parameter):
                 raise VisitNowError(Code.TICKET_INVALID)
             await services.sessions.check(opened.principal)
             return await self._requires.admit(request, services, opened.principal)
         return await self._requires.admit(request, services, await authenticated(services, credentials))
 
 
-MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_READ))]
+MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_READ, "appointment_id"))]
+MayWatchDay = Annotated[Principal, Depends(RequiresOrTicket(Permission.DAY_READ, "clinic_id"))]
 
 
 class MayUseCodec:

@@ -20,6 +20,7 @@ from api.audit import AuditLog
 from api.background import Background
 from api.clinics import ClinicHosts
 from api.consents import Consenting
+from api.day_list import DayLists
 from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.own_account import OwnAccounts
@@ -75,6 +76,7 @@ class Services:
     searching: Searching
     listener: FeedListener
     streams: Streams
+    day_lists: DayLists
     tickets: Tickets
     limiter: RateLimiter
     checks: Mapping[str, Callable[[], Awaitable[bool]]]

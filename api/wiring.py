@@ -26,6 +26,7 @@ from adapters.tokens import TokenVerifier
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
+from api.day_list import DayLists
 from api.free_times import FreeTimes
 from api.metrics import Metrics
 from api.people import Doing, People
@@ -193,6 +194,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         searching=Searching(stores.search, stores.directory, pages, listener, background.start),
         listener=listener,
         streams=Streams(stores.appointments, presenter, listener, metrics),
+        day_lists=DayLists(stores.appointments, stores.tokens, stores.users, stores.directory, listener),
         tickets=Tickets(redis, settings.database),
         limiter=RateLimiter(redis, settings.database),
         checks={"mongodb": mongodb_answers, "temporal": gateway.healthy, "redis": redis_answers},

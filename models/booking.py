@@ -363,6 +363,7 @@ class Event(Model):
     at: UtcDatetime
     actor: Actor
     tenant_id: Id
+    clinic_id: Id
     appointment_id: Id
     subject_id: Id
     state: AppointmentState

@@ -40,6 +40,7 @@ class Permission(StrEnum):
     PASSWORD_OWN = "password:own"  # noqa: S105  a permission, not a secret
     DEPENDANT_MANAGE = "dependant:manage"
     CONSENT_OWN = "consent:own"
+    DAY_READ = "day:read"
     STAFF_READ = "staff:read"
     STAFF_MANAGE = "staff:manage"
 
@@ -56,6 +57,7 @@ _EMPLOYED = {
     Permission.PASSWORD_OWN,
     Permission.AVAILABILITY_READ,
     Permission.AVAILABILITY_PUBLISH,
+    Permission.DAY_READ,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {

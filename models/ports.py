@@ -462,6 +462,10 @@ class Feed(Protocol):
         """An appointment has a new version."""
         ...
 
+    async def day_changed(self, clinic_id: str) -> None:
+        """One of a clinic's visits has changed."""
+        ...
+
     async def time_changed(self, practitioner_id: str) -> None:
         """A practitioner's claims have changed."""
         ...

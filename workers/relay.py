@@ -112,6 +112,8 @@ class Relay:
         try:
             for appointment_id, version in _latest(events).items():
                 await self._feed.appointment_changed(appointment_id, version)
+            for clinic_id in sorted({event.clinic_id for event in events}):
+                await self._feed.day_changed(clinic_id)
         except UnavailableError:
             log.warning("feed away", events=len(events))
 

@@ -17,6 +17,7 @@ from models.booking import (
     AppointmentState,
     Event,
     EventType,
+    HistoryEntry,
     HoldSlot,
     Intake,
     RefundEntry,
@@ -24,6 +25,7 @@ from models.booking import (
     WaitingFor,
     sources_of,
 )
+from models.day_list import Visit, visit_times
 from models.payments import PAYMENT_TRANSITIONS, REFUND_TRANSITIONS, PaymentState, RefundState
 from models.publishing import Booked
 
@@ -35,6 +37,10 @@ _SAME_NAMES: Final = tuple(
     for name in Appointment.model_fields
     if name not in {"id", "history", "waiting_for", "intake", "intake_erased", "capacity"}
 )
+
+_OF_A_VISIT: Final = tuple(name for name in Visit.model_fields if name != "id" and not name.endswith("_at"))
+VISIT_FIELDS: Final = (*_OF_A_VISIT, "history")
+"""What a day list reads of an appointment."""
 
 REFUND_EVENTS: Final = {
     RefundState.UNKNOWN: EventType.REFUND_UNKNOWN,
@@ -255,14 +261,23 @@ def to_appointment(document: Document, opened: Opened) -> Appointment:
             "id": document["_id"],
             "capacity": document.get("capacity"),
             "waiting_for": document.get("waiting_for"),
-            "history": [
-                {field: value for field, value in entry.items() if field != "id"}
-                for entry in (history if isinstance(history, list) else ())
-            ],
+            "history": [_entry(one) for one in (history if isinstance(history, list) else ())],
             "intake": None if erased or opened is None else Intake.model_validate(opened),
             "intake_erased": erased,
         }
     )
+
+
+def to_visit(document: Document) -> Visit:
+    """The appointment on its day."""
+    history = document["history"]
+    entries = [_entry(one) for one in history] if isinstance(history, list) else []
+    same = {name: document.get(name) for name in _OF_A_VISIT}
+    return Visit.model_validate({**same, "id": document["_id"], **visit_times(entries)})
+
+
+def _entry(one: Document) -> HistoryEntry:
+    return HistoryEntry.model_validate({field: value for field, value in one.items() if field != "id"})
 
 
 def sealed_intake(document: Document) -> bytes | None:
@@ -277,6 +292,7 @@ def to_events(document: Document) -> list[Event]:
     about = {
         "appointment_id": document["_id"],
         "tenant_id": document["tenant_id"],
+        "clinic_id": document["clinic_id"],
         "subject_id": document["subject_id"],
     }
     return [Event.model_validate({**entry, **about}) for entry in (outbox if isinstance(outbox, list) else ())]

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from adapters.mongo import appointment_documents as documents
 from adapters.mongo.claim_documents import LONGEST_CLAIM
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption import ERASED, DataClass, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.booking import (
@@ -26,9 +26,12 @@ from models.booking import (
     AppointmentQuery,
     Event,
     HoldSlot,
+    Intake,
     RefundEntry,
 )
 from models.cursor import decode_cursor, encode_cursor
+from models.day_list import Visit
+from models.day_list_ports import DayQuery
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope, System
 from models.payments import RefundState
@@ -248,11 +251,38 @@ class MongoAppointments:
         return [one for one in booked if one.end > start and (end is None or one.start < end)]
 
     @answering
+    async def of_day(self, scope: Scope, wanted: DayQuery) -> list[Visit]:
+        """One read over the clinic's or the provider's index, of the fields that a day list has."""
+        owner: Document = {"tenant_id": wanted.tenant_id, "clinic_id": wanted.clinic_id}
+        if wanted.provider_id is not None:
+            owner["provider_id"] = wanted.provider_id
+        found = self._appointments.find(
+            scoped(scope, {**owner, "start": {"$gte": wanted.start, "$lt": wanted.end}}),
+            documents.VISIT_FIELDS,
+            sort=[("start", ASCENDING), ("_id", ASCENDING)],
+            comment=reason_of(scope),
+        )
+        return [documents.to_visit(one) for one in await found.to_list(None)]
+
+    @answering
+    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> dict[str, Intake]:
+        """One read by id, and one look into the vault for all of them."""
+        found = await self._appointments.find(
+            scoped(scope, {"_id": {"$in": list(appointment_ids)}}), {"sealed.clinical": 1}, comment=reason_of(scope)
+        ).to_list(None)
+        opened = await self._vault.open([documents.sealed_intake(one) for one in found])
+        return {
+            str(one["_id"]): Intake.model_validate(words)
+            for one, words in zip(found, opened, strict=True)
+            if words is not None and words is not ERASED
+        }
+
+    @answering
     async def events(self, limit: int) -> list[Event]:
         """Oldest first, each appointment's in the order in which they happened."""
         found = self._appointments.find(
             {"outbox.0": {"$exists": True}},
-            {"outbox": 1, "tenant_id": 1, "subject_id": 1},
+            {"outbox": 1, "tenant_id": 1, "clinic_id": 1, "subject_id": 1},
             sort=[("outbox.at", ASCENDING)],
             limit=limit,
             comment=reason_of(_RELAY),

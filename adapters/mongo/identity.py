@@ -135,6 +135,20 @@ class MongoUsers:
         found = self._users.find(scoped(scope, wanted), limit=_MOST, comment=reason_of(scope))
         return sorted(await self._opened(await found.to_list(None)), key=lambda one: one.id)
 
+    @answering
+    async def names(self, scope: Scope, user_ids: Sequence[str]) -> dict[str, str]:
+        """What a page of people are called: one read by id, and one look into the vault for all of them."""
+        wanted: Document = {"_id": {"$in": list(set(user_ids))}}
+        found = await self._users.find(scoped(scope, wanted), {"sealed.identity": 1}, comment=reason_of(scope)).to_list(
+            None
+        )
+        opened = await self._vault.open([_sealed_identity(one) for one in found])
+        return {
+            str(one["_id"]): str(personal["name"])
+            for one, personal in zip(found, opened, strict=True)
+            if personal and personal is not ERASED and personal["name"] is not None
+        }
+
     async def _one(self, scope: Scope, query: Document) -> Account | None:
         found = await self._users.find_one(scoped(scope, query), comment=reason_of(scope))
         return None if found is None else (await self._opened([found]))[0]

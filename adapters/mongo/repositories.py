@@ -11,6 +11,7 @@ from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
 from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.consents import MongoConsents
+from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.encryption import Vault
 from adapters.mongo.identity import MongoUsers
@@ -71,6 +72,7 @@ class Repositories:
     invites: MongoInvites
     dependants: MongoDependants
     consents: MongoConsents
+    tokens: MongoTokens
     leases: MongoLeases
     tenancy: MongoTenancy
     vault: Vault
@@ -118,6 +120,7 @@ class Repositories:
             invites=MongoInvites(database, vault),
             dependants=MongoDependants(database, vault),
             consents=MongoConsents(database, FileNotices().version),
+            tokens=MongoTokens(database),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             vault=vault,

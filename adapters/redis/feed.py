@@ -1,4 +1,4 @@
-"""The passing word: an appointment has a new version, a practitioner's time or a published profile has changed.
+"""The passing word: an appointment has a new version, a clinic's day, a doctor's time or a profile has changed.
 
 One subscription per process, however many wait. A lost word costs its hearer time, never truth: who waits for an
 appointment also looks by itself now and then, and caches ask `connected` and `generation` before they are believed.
@@ -35,12 +35,13 @@ class _Message(TypedDict):
 
 class _Channels(NamedTuple):
     appointment: str
+    clinic: str
     time: str
     published: str
 
 
 def _channels(namespace: str) -> _Channels:
-    return _Channels(f"{namespace}:appointment", f"{namespace}:time", f"{namespace}:published")
+    return _Channels(*(f"{namespace}:{name}" for name in _Channels._fields))
 
 
 def _nobody_keeps(provider_id: str, practitioner_id: str) -> None:
@@ -61,6 +62,11 @@ class RedisFeed:
         with unavailable():
             await self._redis.publish(self._channels.appointment, f"{appointment_id} {version}")
 
+    async def day_changed(self, clinic_id: str) -> None:
+        """Say that one of a clinic's visits has changed."""
+        with unavailable():
+            await self._redis.publish(self._channels.clinic, clinic_id)
+
     async def time_changed(self, practitioner_id: str) -> None:
         """Say that a practitioner's claims have changed."""
         with unavailable():
@@ -73,7 +79,7 @@ class RedisFeed:
 
 
 class Watch:
-    """Wakes whoever waits for one appointment."""
+    """Wakes whoever waits for one appointment, or for one clinic's day."""
 
     def __init__(self) -> None:
         """Nothing was heard yet."""
@@ -84,7 +90,7 @@ class Watch:
         self._changed.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return at the next word about the appointment, or after `seconds`."""
+        """Return at the next word about it, or after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -126,17 +132,17 @@ class FeedListener:
         await self._subscribed.wait()
 
     @contextmanager
-    def watch(self, appointment_id: str) -> Iterator[Watch]:
-        """Hear about one appointment for as long as the context lasts."""
+    def watch(self, watched_id: str) -> Iterator[Watch]:
+        """Hear about one appointment, or one clinic's day, for as long as the context lasts."""
         watch = Watch()
-        watches = self._watches.setdefault(appointment_id, set())
+        watches = self._watches.setdefault(watched_id, set())
         watches.add(watch)
         try:
             yield watch
         finally:
             watches.discard(watch)
             if not watches:
-                self._watches.pop(appointment_id, None)
+                self._watches.pop(watched_id, None)
 
     async def run(self) -> None:
         """Subscribe and pass words on; come back whenever the connection was lost."""

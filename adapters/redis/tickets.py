@@ -22,7 +22,8 @@ class Ticket(Model):
     """What a ticket opens, and for whom."""
 
     principal: Principal
-    appointment_id: str
+    target_id: str
+    """The appointment, or the clinic whose day it is."""
 
 
 class Tickets:

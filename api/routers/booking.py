@@ -202,7 +202,7 @@ async def events_ticket(
     """A ticket for one stream, good once within 60 seconds: a browser's EventSource sends no headers."""
     await found(request, services, caller, appointment_id, open_sealed=False)
     expires_at = datetime.now(UTC) + TICKET_LIFETIME
-    ticket = await services.tickets.issue(Ticket(principal=caller, appointment_id=appointment_id))
+    ticket = await services.tickets.issue(Ticket(principal=caller, target_id=appointment_id))
     return TicketView(ticket=ticket, expires_at=expires_at)
 
 

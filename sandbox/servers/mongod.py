@@ -30,6 +30,7 @@ APPLICATION_COLLECTIONS = (
     "appointments",
     "availability",
     "clinics",
+    "day_tokens",
     "deletions",
     "dependants",
     "documents",

@@ -23,7 +23,7 @@ from sandbox.servers.redis import Redis
 from sandbox.servers.stack import Addresses
 
 PATIENT = Principal(subject="usr_1", tenant_id=PLATFORM, roles=frozenset({Role.PATIENT}), session_id="ses_1")
-TICKET = Ticket(principal=PATIENT, appointment_id="apt_1")
+TICKET = Ticket(principal=PATIENT, target_id="apt_1")
 NOWHERE = "redis://127.0.0.1:1/0"
 
 

@@ -34,6 +34,10 @@ class Said:
 
     def __init__(self) -> None:
         self.words: list[tuple[str, int]] = []
+        self.days: list[str] = []
+
+    async def day_changed(self, clinic_id: str) -> None:
+        self.days.append(clinic_id)
 
     async def appointment_changed(self, appointment_id: str, version: int) -> None:
         self.words.append((appointment_id, version))

@@ -9,6 +9,7 @@ from inspect import getmembers, iscoroutinefunction
 from adapters.mongo.repositories import Repositories
 from models.availability import Availability
 from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
+from models.day_list_ports import DayQuery, DoctorsTokens
 from models.identity import Public, Scope, Subject, System
 from models.messaging import Message, MessageState, Word
 from models.payments import (
@@ -166,6 +167,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **on_applications(stores, world.application),
         **on_practices(stores, world.clinic, world.provider),
         **_on_messages(stores, world),
+        **_on_days(stores, world),
     }
 
 
@@ -182,6 +184,22 @@ def _on_publications(stores: Repositories, world: World) -> dict[str, Call]:
         "leaves.find": lambda scope: leaves.find(scope, world.leave.id),
         "leaves.page": lambda scope: _items(leaves.page(scope, provider, 5, None)),
         "leaves.advance": lambda scope: leaves.advance(scope, world.leave, LeaveState.TAKEN, LeaveTally()),
+    }
+
+
+def _on_days(stores: Repositories, world: World) -> dict[str, Call]:
+    appointments, tokens, provider, appointment = stores.appointments, stores.tokens, world.provider, world.appointment
+    start = appointment.start - minutes(600)
+    whole = DayQuery(provider.tenant_id, provider.clinic_id, None, start, start + minutes(1440))
+    whose = DoctorsTokens(provider.tenant_id, provider.clinic_id, provider.id, DAY.date())
+    return {
+        "appointments.of_day": lambda scope: appointments.of_day(scope, whole),
+        "appointments.of_day (one doctor's)": lambda scope: appointments.of_day(
+            scope, whole._replace(provider_id=provider.id)
+        ),
+        "appointments.intakes": lambda scope: appointments.intakes(scope, [appointment.appointment_id]),
+        "tokens.give": lambda scope: tokens.give(scope, whose, [new("apt")]),
+        "tokens.of_day": lambda scope: tokens.of_day(scope, provider.clinic_id, [provider.id], DAY.date()),
     }
 
 

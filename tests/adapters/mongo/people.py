@@ -131,6 +131,7 @@ def on_records(stores: Repositories, people: People) -> dict[str, Call]:
         "users.put": lambda scope: users.put(scope, account.model_copy(update={"name": "Other"})),
         "users.add": lambda scope: users.add(scope, newcomer, "hash"),
         "users.find": lambda scope: users.find(scope, user),
+        "users.names": lambda scope: users.names(scope, [user]),
         "users.by_phone": lambda scope: users.by_phone(scope, "+919812345678"),
         "users.by_email": lambda scope: users.by_email(scope, account.email or ""),
         "users.entry": lambda scope: users.entry(scope, account.email or ""),
