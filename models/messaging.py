@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
@@ -32,6 +33,21 @@ class Template(StrEnum):
     PRACTICE_LIVE = "practice_live"
     REVIEW_DUE = "review_due"
     APPOINTMENT_REMINDER = "appointment_reminder"
+
+
+OPENING: Final = frozenset(
+    {
+        Template.OTP,
+        Template.INVITE,
+        Template.PASSWORD_RESET,
+        Template.EMAIL_VERIFICATION,
+        Template.APPLICATION_CHANGES_REQUESTED,
+        Template.APPLICATION_REJECTED,
+        Template.APPLICATION_APPROVED,
+        Template.PRACTICE_NOT_YET_LIVE,
+    }
+)
+"""Messages with a code or a link that opens something; their words go when they are worth nothing any more."""
 
 
 class Message(Model):

@@ -33,7 +33,7 @@ from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import ensure_namespace
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
-from tests.booking.town import Town
+from tests.booking.town import Town, turn
 from tests.clinics import employee
 from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
@@ -112,6 +112,8 @@ async def export(town: Town) -> None:
         if appointment["order_id"] and appointment["state"] == "expired":
             await _save(town.temporal, f"{name}.late_payment", late_payment_workflow_id(appointment["order_id"]))
     await _save(town.temporal, "swept.reconciliation", "reconcile-now")
+    await turn(town.temporal)
+    await _save(town.temporal, "kept_up.upkeep", "upkeep-now")
     await _save(town.temporal, "away.leave", leave_workflow_id(await take_leave(town.stack)))
 
 

@@ -21,6 +21,7 @@ from activities.onboarding import OnboardingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
+from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.invites import MailedInvites
@@ -48,6 +49,7 @@ from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
 from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_QUEUE
 from workflows.reporter import Reporter
+from workflows.upkeep import UpkeepWorkflow
 
 CACHED_WORKFLOWS = 500
 """Open bookings wait for days; those not in the cache are replayed from their short histories."""
@@ -60,7 +62,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     OnboardingWorkflow,
 )
 NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow,)
-BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow,)
+BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
 PASSED_THROUGH = ("models", "activities", "pydantic", "pydantic_core")
@@ -188,7 +190,9 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     )
     invites = MailedInvites(stores.invites, messenger, PurposeTokens(settings.token_keys), settings.public_url)
     practices = PracticeActivities(stores.applications, stores.practices, invites)
-    operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, Reporter(client))
+    reporter = Reporter(client)
+    operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, reporter)
+    upkeep = UpkeepActivities(stores.upkeep, reporter)
     messaging = MessagingActivities(stores.notifications, FileTexts(), wired.carrier)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
@@ -199,7 +203,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
         Family.NOTIFY: (NOTIFY_QUEUE, list(NOTIFY_WORKFLOWS), _steps(messaging)),
-        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), _steps(operations)),
+        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep)]),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
     runner = workflow_runner()

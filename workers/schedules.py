@@ -21,17 +21,30 @@ from temporalio.client import (
 
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
+from workflows.upkeep import UpkeepWorkflow
 
 
 def _sweep(name: str, every: timedelta, look_back: timedelta) -> Schedule:
+    reconcile = ScheduleActionStartWorkflow(
+        ReconciliationWorkflow.run,
+        Reconcile(look_back=look_back),
+        id=name,
+        task_queue=BULK_QUEUE,
+        static_summary=f"compares the last {look_back} with the gateway",
+    )
+    return _one_at_a_time(reconcile, every)
+
+
+def _upkeep(name: str, every: timedelta) -> Schedule:
+    turn = ScheduleActionStartWorkflow(
+        UpkeepWorkflow.run, id=name, task_queue=BULK_QUEUE, static_summary="begins what was promised, forgets the rest"
+    )
+    return _one_at_a_time(turn, every)
+
+
+def _one_at_a_time(action: ScheduleActionStartWorkflow, every: timedelta) -> Schedule:
     return Schedule(
-        action=ScheduleActionStartWorkflow(
-            ReconciliationWorkflow.run,
-            Reconcile(look_back=look_back),
-            id=name,
-            task_queue=BULK_QUEUE,
-            static_summary=f"compares the last {look_back} with the gateway",
-        ),
+        action=action,
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         # A sweep that is still running has not seen less than a new one would.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
@@ -42,6 +55,7 @@ def schedules() -> dict[str, Schedule]:
     """Every schedule by its id. The gateway wants unpaid orders asked for from 15 minutes on."""
     return {
         "reconcile-recent": _sweep("reconcile-recent", timedelta(minutes=5), timedelta(hours=2)),
+        "upkeep": _upkeep("upkeep", timedelta(minutes=1)),
         "reconcile-week": _sweep("reconcile-week", timedelta(hours=6), timedelta(days=8)),
     }
 

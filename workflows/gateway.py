@@ -45,7 +45,7 @@ from models.booking import (
 )
 from models.errors import Code, UnavailableError, VisitNowError, not_found
 from models.identity import Principal, Subject, Tenant, scope_of
-from models.ids import appointment_id, booking_workflow_id, leave_workflow_id, refund_id
+from models.ids import appointment_id, booking_workflow_id, refund_id
 from models.money import Money
 from models.onboarding_ports import Applications
 from models.operations import WorkflowStatus, WorkflowView
@@ -53,7 +53,6 @@ from models.payments import RefundReason, RefundRecord, RefundState, WebhookEven
 from models.ports import Appointments, Claims, Directory, Payments, Tenancy, WebhookInbox
 from models.publishing import LeaveRef
 from workflows import attributes
-from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.messenger import DurableMessenger
 from workflows.onboarding_gateway import OnboardingGateway
@@ -192,18 +191,8 @@ class WorkflowGateway:
 
         Raises `UnavailableError`; the same leave may be asked for again.
         """
+        handle = await self._reporter.begin_leave(leave)
         try:
-            handle = await self._client.start_workflow(
-                LeaveWorkflow.run,
-                leave,
-                id=leave_workflow_id(leave.leave_id),
-                task_queue=BOOKING_QUEUE,
-                task_timeout=TASK_TIMEOUT,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                static_summary="takes a provider's free time for a leave",
-                rpc_timeout=RPC_TIMEOUT,
-            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_PATIENCE.total_seconds()):
                     await handle.result()

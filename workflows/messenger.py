@@ -5,24 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.common import WorkflowIDReusePolicy
 
 from activities.messaging import Delivery
-from models.errors import UnavailableError
 from models.identity import Tenant
 from models.ids import message_workflow_id
-from models.messaging import Message
+from models.messaging import Message, MessageState
 from models.ports import Notifications
-from workflows import attributes
+from models.upkeep import Unsent
 from workflows.messaging import MessageWorkflow
-from workflows.policies import NOTIFY_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
+from workflows.policies import NOTIFY_QUEUE
+from workflows.starting import Begin, begin
 
 
 class DurableMessenger:
@@ -36,32 +29,25 @@ class DurableMessenger:
     async def send(self, message: Message) -> None:
         """Keep it, then start its delivery. Raises `UnavailableError`; the same message may be sent again then."""
         await self._notifications.keep(Tenant(message.tenant_id), message, datetime.now(UTC))
-        delivery = Delivery(
-            tenant_id=message.tenant_id,
-            subject_id=message.subject_id,
-            message_id=message.id,
-            expires_at=message.expires_at,
-        )
-        try:
-            await self._client.start_workflow(
-                MessageWorkflow.run,
-                delivery,
-                id=message_workflow_id(message.id),
-                task_queue=NOTIFY_QUEUE,
-                task_timeout=TASK_TIMEOUT,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                search_attributes=TypedSearchAttributes(
-                    [
-                        SearchAttributePair(attributes.TENANT_ID, message.tenant_id),
-                        SearchAttributePair(attributes.SUBJECT_REF, message.subject_id),
-                    ]
-                ),
-                static_summary=f"{message.template} by {message.channel}",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
-        except RPCError as error:
-            msg = "the workflow service does not answer"
-            raise UnavailableError(msg) from error
+        await begin(self._client, delivery_of(message))
+
+
+def delivery_of(message: Message | Unsent) -> Begin[Delivery, MessageState]:
+    """The delivery of a message that was kept; nothing of what it says."""
+    message_id = message.id if isinstance(message, Message) else message.message_id
+    delivery = Delivery(
+        tenant_id=message.tenant_id,
+        subject_id=message.subject_id,
+        message_id=message_id,
+        expires_at=message.expires_at,
+    )
+    return Begin(
+        MessageWorkflow.run,
+        delivery,
+        id=message_workflow_id(message_id),
+        queue=NOTIFY_QUEUE,
+        summary=f"{message.template} by {message.channel}",
+        again=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        tenant_id=message.tenant_id,
+        subject_id=message.subject_id,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -13,13 +12,6 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from models.errors import Code, UnavailableError, VisitNowError
@@ -38,9 +30,9 @@ from models.onboarding import (
 from models.onboarding_ports import Applications
 from models.policy import TenantPolicy
 from models.ports import Tenancy
-from workflows import attributes
 from workflows.onboarding import OnboardingWorkflow
-from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
+from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT
+from workflows.starting import Begin, begin
 
 PLATFORM_SETTINGS: Final = System("the platform's own settings rule every review")
 
@@ -57,23 +49,17 @@ class OnboardingGateway:
     async def start(self, application: Application) -> None:
         """Start the application's workflow, once. Raises `unavailable`."""
         start = StartOnboarding(application_id=application.id, policy=await self._policy())
-        try:
-            with suppress(WorkflowAlreadyStartedError):
-                await self._client.start_workflow(
-                    OnboardingWorkflow.run,
-                    start,
-                    id=onboarding_workflow_id(application.id),
-                    task_queue=BOOKING_QUEUE,
-                    task_timeout=TASK_TIMEOUT,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.TENANT_ID, PLATFORM)]),
-                    static_summary="a practice applies",
-                    rpc_timeout=RPC_TIMEOUT,
-                )
-        except RPCError as error:
-            msg = "the workflow service does not answer"
-            raise UnavailableError(msg) from error
+        await begin(
+            self._client,
+            Begin(
+                OnboardingWorkflow.run,
+                start,
+                id=onboarding_workflow_id(application.id),
+                queue=BOOKING_QUEUE,
+                summary="a practice applies",
+                tenant_id=PLATFORM,
+            ),
+        )
 
     async def submit(self, application: Application, command: Command) -> ApplicationState:
         """Hand it in. Raises `state_conflict` and `unavailable`."""

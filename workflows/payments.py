@@ -6,9 +6,8 @@ from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError
-from temporalio.workflow import ParentClosePolicy
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.booking import BookingActivities
@@ -42,13 +41,13 @@ with workflow.unsafe.imports_passed_through():
         GATEWAY_WRITE,
         REFUND_TRY,
         STORE,
-        TASK_TIMEOUT,
         is_cancelled,
         is_refusal,
         local_first,
         regular,
         until,
     )
+    from workflows.starting import Begin, begin_child
 
 FIRST_LOOK = timedelta(seconds=10)
 LAST_LOOK_GAP = timedelta(hours=6)
@@ -125,46 +124,32 @@ async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: Re
     if not promised:
         return None
     refund = wanted.model_copy(update={"amount": promised})
-    try:
-        child = await workflow.start_child_workflow(
+    await begin_child(
+        Begin(
             RefundWorkflow.run,
             refund,
             id=refund_workflow_id(refund.id),
-            task_queue=BOOKING_QUEUE,
-            task_timeout=TASK_TIMEOUT,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(attributes.TENANT_ID, refund.tenant_id),
-                    SearchAttributePair(attributes.SUBJECT_REF, refund.subject_id),
-                ]
-            ),
-            static_summary=f"refund of {promised} paise",
+            queue=BOOKING_QUEUE,
+            summary=f"refund of {promised} paise",
+            tenant_id=refund.tenant_id,
+            subject_id=refund.subject_id,
         )
-    except WorkflowAlreadyStartedError:
-        workflow.logger.info("this refund is already on its way")
-    else:
-        workflow.logger.debug("refund started as run %s", child.first_execution_run_id)
+    )
     return refund
 
 
 async def guard(late: LateOrder) -> None:
     """Start the guardian of an order whose booking is about to close; one that is there already looks by itself."""
-    try:
-        child = await workflow.start_child_workflow(
+    await begin_child(
+        Begin(
             LatePaymentWorkflow.run,
             late,
             id=late_payment_workflow_id(late.order_id),
-            task_queue=BOOKING_QUEUE,
-            task_timeout=TASK_TIMEOUT,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary="guards an order whose booking is over",
+            queue=BOOKING_QUEUE,
+            summary="guards an order whose booking is over",
+            again=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         )
-    except WorkflowAlreadyStartedError:
-        workflow.logger.info("the order has a guardian")
-    else:
-        workflow.logger.debug("guardian started as run %s", child.first_execution_run_id)
+    )
 
 
 @workflow.defn(name="RefundWorkflow")

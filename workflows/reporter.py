@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.payments import LateOrder
 from models.errors import UnavailableError
-from models.ids import booking_workflow_id, late_payment_workflow_id, refund_workflow_id
+from models.ids import booking_workflow_id, late_payment_workflow_id, leave_workflow_id, refund_workflow_id
 from models.payments import RefundRecord
+from models.publishing import LeaveRef, LeaveTally
+from models.upkeep import Unsent
+from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.messenger import delivery_of
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
-from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
+from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT
+from workflows.starting import Begin, begin
 
 
 class Reporter:
@@ -34,39 +41,49 @@ class Reporter:
             await self._wake_guardian(appointment_id, order_id, payment_id)
 
     async def _wake_guardian(self, appointment_id: str, order_id: str, payment_id: str | None) -> None:
-        try:
-            await self._client.start_workflow(
+        await begin(
+            self._client,
+            Begin(
                 LatePaymentWorkflow.run,
                 LateOrder(order_id=order_id, appointment_id=appointment_id),
                 id=late_payment_workflow_id(order_id),
-                task_queue=BOOKING_QUEUE,
-                task_timeout=TASK_TIMEOUT,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                start_signal="payment_reported",
-                start_signal_args=[payment_id],
-                static_summary="guards an order whose booking is over",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except RPCError as error:
-            msg = "the workflow service does not answer"
-            raise UnavailableError(msg) from error
+                queue=BOOKING_QUEUE,
+                summary="guards an order whose booking is over",
+                again=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            ),
+            signal="payment_reported",
+            told=[payment_id],
+        )
+
+    async def begin_leave(self, leave: LeaveRef) -> WorkflowHandle[Any, LeaveTally]:
+        """Have a leave's free time blocked, or given back where it was ended. Raises `UnavailableError`."""
+        return await begin(
+            self._client,
+            Begin(
+                LeaveWorkflow.run,
+                leave,
+                id=leave_workflow_id(leave.leave_id),
+                queue=BOOKING_QUEUE,
+                summary="takes a provider's free time for a leave",
+                again=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            ),
+        )
+
+    async def begin_message(self, message: Unsent) -> None:
+        """Have a kept message delivered. Raises `UnavailableError`."""
+        await begin(self._client, delivery_of(message))
 
     async def report_refund(self, refund: RefundRecord) -> None:
         """Tell a refund's workflow to look again, starting it where it is gone."""
-        try:
-            await self._client.start_workflow(
+        await begin(
+            self._client,
+            Begin(
                 RefundWorkflow.run,
                 refund,
                 id=refund_workflow_id(refund.id),
-                task_queue=BOOKING_QUEUE,
-                task_timeout=TASK_TIMEOUT,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                start_signal="refund_reported",
-                static_summary=f"refund of {refund.amount} paise",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except RPCError as error:
-            msg = "the workflow service does not answer"
-            raise UnavailableError(msg) from error
+                queue=BOOKING_QUEUE,
+                summary=f"refund of {refund.amount} paise",
+                again=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            ),
+            signal="refund_reported",
+        )

@@ -11,12 +11,13 @@ from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, DataClass, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
-from models.credentials import OTP_KEPT, OTP_TRIES, Challenge, ChallengeState
+from models.credentials import OTP_TRIES, Challenge, ChallengeState
 from models.identity import Scope
 
 DECLARED: Final = Declared(
     "otp_challenges",
-    [IndexModel([("expires_at", ASCENDING)], name="expired", expireAfterSeconds=int(OTP_KEPT.total_seconds()))],
+    # Those that are over are removed with their keys, which an expiring index cannot do.
+    [IndexModel([("expires_at", ASCENDING)], name="over")],
 )
 
 

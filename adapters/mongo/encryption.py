@@ -156,6 +156,13 @@ class Vault:
         """
         return await self._in_thread(lambda: self._rewrap(at_once))
 
+    @answering
+    async def destroy(self, subject_ids: Sequence[str], data_class: DataClass) -> None:
+        """Destroy these subjects' keys of that class: what is sealed under them opens as `ERASED` from now on."""
+        names = [f"{subject_id}:{data_class}" for subject_id in subject_ids]
+        if names:
+            await self._in_thread(lambda: self._destroy(names))
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._in_thread(self._encryption.close)
@@ -184,6 +191,11 @@ class Vault:
 
     def _encrypted(self, content: Document, key_id: Binary) -> Binary:
         return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
+
+    def _destroy(self, names: Sequence[str]) -> None:
+        self._keys.delete_many({"keyAltNames": {"$in": names}})
+        for name in names:
+            self._known.pop(name, None)
 
     def _rewrap(self, at_once: int) -> int:
         others = {"masterKey.provider": {"$ne": self._newest}}

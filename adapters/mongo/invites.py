@@ -14,11 +14,8 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.identity import Invitation, Scope
 
-_KEPT_SECONDS: Final = 30 * 86_400
-
-DECLARED: Final = Declared(
-    "invites", [IndexModel([("expires_at", ASCENDING)], name="expired", expireAfterSeconds=_KEPT_SECONDS)]
-)
+# Those that are over are removed with their keys, which an expiring index cannot do.
+DECLARED: Final = Declared("invites", [IndexModel([("expires_at", ASCENDING)], name="over")])
 
 
 class Invite(NamedTuple):

@@ -30,6 +30,11 @@ DECLARED: Final = Declared(
             [("tenant_id", ASCENDING), ("provider_id", ASCENDING), ("start", ASCENDING), ("_id", ASCENDING)],
             name="provider",
         ),
+        IndexModel(
+            [("updated_at", ASCENDING)],
+            name="unfinished",
+            partialFilterExpression={"state": {"$in": [LeaveState.TAKING, LeaveState.ENDING]}},
+        ),
     ),
 )
 

@@ -18,7 +18,19 @@ from models.messaging import MESSAGE_TRANSITIONS, Begun, Message, MessageState, 
 
 DECLARED: Final = Declared(
     "notifications",
-    (IndexModel([("provider_id", ASCENDING)], name="provider", partialFilterExpression={"provider_id": {"$gt": ""}}),),
+    (
+        IndexModel([("provider_id", ASCENDING)], name="provider", partialFilterExpression={"provider_id": {"$gt": ""}}),
+        IndexModel(
+            [("created_at", ASCENDING)],
+            name="unsent",
+            partialFilterExpression={"state": MessageState.QUEUED, "attempts": 0},
+        ),
+        IndexModel(
+            [("template", ASCENDING), ("expires_at", ASCENDING)],
+            name="worded",
+            partialFilterExpression={"sealed.identity": {"$exists": True}},
+        ),
+    ),
 )
 
 _PERSONAL: Final = {"to", "params"}

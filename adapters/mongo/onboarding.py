@@ -55,7 +55,9 @@ DECLARED: Final = Declared(
             partialFilterExpression={"due_at": {"$exists": True}},
         ),
         IndexModel([("outbox.at", ASCENDING)], name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
-        IndexModel([("lapses_at", ASCENDING)], name="lapses", expireAfterSeconds=0),
+        IndexModel(
+            [("lapses_at", ASCENDING)], name="unproved", partialFilterExpression={"lapses_at": {"$exists": True}}
+        ),
     ),
 )
 

@@ -28,6 +28,7 @@ from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
+from adapters.mongo.upkeep import MongoUpkeep
 from adapters.notices import FileNotices
 
 
@@ -75,6 +76,7 @@ class Repositories:
     tokens: MongoTokens
     leases: MongoLeases
     tenancy: MongoTenancy
+    upkeep: MongoUpkeep
     vault: Vault
     clients: tuple[Client, ...]
 
@@ -123,6 +125,7 @@ class Repositories:
             tokens=MongoTokens(database),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
+            upkeep=MongoUpkeep(database, vault),
             vault=vault,
             clients=(client, auditor),
         )

@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from adapters.connections import connect_temporal
 from models.operations import ReconciliationTally
+from models.upkeep import UpkeepTally
 from sandbox.servers.mongod import Mongod
 from sandbox.servers.redis import Redis
 from sandbox.servers.stack import LocalServers
@@ -29,6 +30,7 @@ from tests.invariants import collect, violations
 from tests.stack import LONG, Json, Stack, running
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
+from workflows.upkeep import UpkeepWorkflow
 
 SERVERS: Final = ("mongod", "redis", "temporal")
 REST_SECONDS: Final = 60.0
@@ -174,6 +176,11 @@ async def sweep(temporal: Client) -> ReconciliationTally:
         id="reconcile-now",
         task_queue=BULK_QUEUE,
     )
+
+
+async def turn(temporal: Client) -> UpkeepTally:
+    """Run one turn of the upkeep that a schedule runs every minute."""
+    return await temporal.execute_workflow(UpkeepWorkflow.run, id="upkeep-now", task_queue=BULK_QUEUE)
 
 
 async def _keep_empty(redis: RedisClient) -> None:

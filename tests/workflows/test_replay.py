@@ -34,6 +34,7 @@ PATHS: Final = frozenset(
         "captured_by_bank",
         "expired",
         "free",
+        "kept_up",
         "late_authorized",
         "late_captured",
         "order_preparing",

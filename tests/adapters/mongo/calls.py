@@ -9,6 +9,7 @@ from inspect import getmembers, iscoroutinefunction
 from adapters.mongo.repositories import Repositories
 from models.availability import Availability
 from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
+from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
 from models.identity import Public, Scope, Subject, System
 from models.messaging import Message, MessageState, Word
@@ -44,7 +45,7 @@ from tests.adapters.mongo.builders import (
     soon,
 )
 from tests.adapters.mongo.onboarding_calls import an_application, of_the_platform, on_applications, on_practices
-from tests.adapters.mongo.people import People
+from tests.adapters.mongo.people import People, now
 
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
@@ -347,6 +348,10 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "audit.append": lambda _: stores.audit.append([an_entry()]),
         "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
         "leases.release": lambda _: stores.leases.release("tests", "me"),
+        "upkeep.unfinished_leaves": lambda scope: stores.upkeep.unfinished_leaves(scope, soon(), 5),
+        "upkeep.unsent": lambda scope: stores.upkeep.unsent(scope, soon(), 5),
+        "upkeep.forget_words": lambda scope: stores.upkeep.forget_words(scope, DAY),
+        "upkeep.forget_strangers": lambda scope: stores.upkeep.forget_strangers(scope, now() + 2 * OTP_KEPT, 5),
         **people.of_everybody(stores),
         **of_the_platform(stores, clinic, provider),
     }

@@ -1,0 +1,53 @@
+"""The steps of the upkeep: each finds what lies about and is as good as never run where nothing does."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.failures import typed_failures
+from models.base import Model, UtcDatetime
+from models.identity import System
+from models.upkeep import PATIENCE, WORDS_KEPT, Beginner, Upkeep, UpkeepTally
+
+UPKEEP = System("the upkeep looks after all tenants")
+AT_ONCE = 500
+"""So much of a kind in one turn: a heap that an outage has left is worked off within minutes."""
+
+
+class Turn(Model):
+    """One turn, now."""
+
+    at: UtcDatetime
+
+
+class UpkeepActivities:
+    """Begins what was promised and never begun; forgets what nobody needs any more."""
+
+    def __init__(self, upkeep: Upkeep, beginner: Beginner) -> None:
+        """Where it lies, and who begins it."""
+        self._upkeep = upkeep
+        self._beginner = beginner
+
+    @activity.defn(name="upkeep.begin")
+    async def begin(self, turn: Turn) -> UpkeepTally:
+        """A process that died between keeping something and starting its workflow left it here."""
+        before = turn.at - PATIENCE
+        with typed_failures():
+            leaves = await self._upkeep.unfinished_leaves(UPKEEP, before, AT_ONCE)
+            for leave in leaves:
+                await self._beginner.begin_leave(leave)
+                activity.heartbeat()
+            messages = await self._upkeep.unsent(UPKEEP, before, AT_ONCE)
+            for message in messages:
+                await self._beginner.begin_message(message)
+                activity.heartbeat()
+        return UpkeepTally(leaves=len(leaves), messages=len(messages))
+
+    @activity.defn(name="upkeep.forget")
+    async def forget(self, turn: Turn) -> UpkeepTally:
+        """One-time codes, signed links and the addresses of those who never came."""
+        with typed_failures():
+            words = await self._upkeep.forget_words(UPKEEP, turn.at - WORDS_KEPT)
+            activity.heartbeat()
+            strangers = await self._upkeep.forget_strangers(UPKEEP, turn.at, AT_ONCE)
+        return UpkeepTally(words=words, strangers=strangers)

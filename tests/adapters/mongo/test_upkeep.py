@@ -1,0 +1,129 @@
+"""What lies about in the stores is found, and what nobody needs goes, with the keys of those who never came."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pymongo import MongoClient
+
+from adapters.mongo.client import Document
+from adapters.mongo.encryption import ERASED, DataClass
+from adapters.mongo.onboarding import UNPROVED_LIFETIME
+from adapters.mongo.repositories import MongoAddresses, Repositories
+from models.credentials import OTP_KEPT
+from models.identity import Invitation, Role, System
+from models.messaging import Message, MessageState, Template, Word
+from models.publishing import LeaveState
+from models.upkeep import DRAFTS_KEPT, INVITES_KEPT
+from tests.adapters.mongo.builders import a_message, new
+from tests.adapters.mongo.onboarding_calls import an_application
+from tests.adapters.mongo.people import a_challenge, an_account, now
+from tests.adapters.mongo.test_leaves import a_doctor, a_leave
+from tests.onboarding.support import details
+
+TEST = System("tests")
+MANY = 10_000
+SOON = timedelta(seconds=1)
+LATE = now() + timedelta(days=36_500)
+
+
+async def _kept(stores: Repositories, **changes: object) -> Message:
+    message = a_message(**changes)
+    await stores.notifications.keep(TEST, message, now())
+    return message
+
+
+async def _unsent(stores: Repositories) -> set[str]:
+    return {one.message_id for one in await stores.upkeep.unsent(TEST, now() + SOON, MANY)}
+
+
+def _keys(addresses: MongoAddresses, subject_id: str) -> int:
+    with MongoClient[Document](addresses.vault_url) as client:
+        vault = client[addresses.vault_database]["__keyVault"]
+        return vault.count_documents({"keyAltNames": f"{subject_id}:{DataClass.IDENTITY}"})
+
+
+async def test_a_message_is_unsent_until_somebody_tries(stores: Repositories) -> None:
+    message = await _kept(stores, expires_at=now() + timedelta(hours=1))
+    assert message.id in await _unsent(stores)
+    assert message.id not in {one.message_id for one in await stores.upkeep.unsent(TEST, now() - SOON, MANY)}
+    await stores.notifications.begin(TEST, message.id, now())
+    assert message.id not in await _unsent(stores)
+    expired = await _kept(stores)
+    await stores.notifications.settle(TEST, expired.id, Word(state=MessageState.EXPIRED), now())
+    assert expired.id not in await _unsent(stores)
+
+
+async def test_a_leave_is_unfinished_until_it_is_taken_and_again_until_it_is_over(stores: Repositories) -> None:
+    leave = await a_leave(stores, await a_doctor(stores))
+
+    async def found() -> bool:
+        return leave.id in {one.leave_id for one in await stores.upkeep.unfinished_leaves(TEST, LATE, MANY)}
+
+    seen = [await found()]
+    for state in (LeaveState.TAKEN, LeaveState.ENDING, LeaveState.ENDED):
+        assert await stores.leaves.advance(TEST, leave, state) is state
+        seen.append(await found())
+    assert seen == [True, False, True, False]
+
+
+async def test_the_words_of_what_opens_something_go_and_what_became_of_it_stays(stores: Repositories) -> None:
+    expired = now() - timedelta(hours=1)
+    code = await _kept(stores, template=Template.OTP, expires_at=expired)
+    other = await _kept(stores, template=Template.PRACTICE_LIVE, expires_at=expired)
+    later = await _kept(stores, template=Template.INVITE, expires_at=now() + timedelta(hours=1))
+    await stores.notifications.settle(TEST, code.id, Word(state=MessageState.SENT, provider_id="SM1"), now())
+    assert await stores.upkeep.forget_words(TEST, now()) >= 1
+    assert await stores.upkeep.forget_words(TEST, now()) == 0
+    ids = {"_id": {"$in": [code.id, other.id, later.id]}}
+    documents = {one["_id"]: one for one in await stores.database["notifications"].find(ids).to_list(None)}
+    assert documents[code.id]["sealed"] is None
+    facts = {name: documents[code.id][name] for name in ("state", "provider_id", "template", "subject_id")}
+    assert facts == {"state": "sent", "provider_id": "SM1", "template": "otp", "subject_id": code.subject_id}
+    assert all(documents[one.id]["sealed"] for one in (other, later))
+    await stores.notifications.settle(TEST, code.id, Word(state=MessageState.DELIVERED), now())
+    assert await stores.notifications.state(TEST, code.id) is MessageState.DELIVERED
+
+
+async def test_whoever_never_came_leaves_no_key(stores: Repositories, addresses: MongoAddresses) -> None:
+    account = an_account(new("ten"))
+    assert await stores.users.add(TEST, account)
+    stranger, guest = a_challenge(account, subject_id=new("usr")), a_challenge(account)
+    for challenge in (stranger, guest):
+        await stores.challenges.add(TEST, challenge)
+        await stores.challenges.address(TEST, challenge.id, challenge.subject_id, "+919812345678")
+    assert [_keys(addresses, one.subject_id) for one in (stranger, guest)] == [1, 1]
+
+    await stores.upkeep.forget_strangers(TEST, stranger.expires_at, MANY)
+    assert _keys(addresses, stranger.subject_id) == 1, "a late code is still told apart from a made-up one"
+    await stores.upkeep.forget_strangers(TEST, stranger.expires_at + OTP_KEPT + SOON, MANY)
+    assert [_keys(addresses, one.subject_id) for one in (stranger, guest)] == [0, 1]
+    assert [await stores.challenges.find(TEST, one.id) for one in (stranger, guest)] == [None, None]
+    assert (await stores.users.find(TEST, account.id)) == account
+
+
+async def test_drafts_and_invitations_go_with_their_keys(stores: Repositories, addresses: MongoAddresses) -> None:
+    proved, lapsed = await an_application(stores), new("app")
+    assert await stores.applications.insert(TEST, lapsed, details(new("l").replace("_", "-")), "hash", now())
+    invitation = Invitation(
+        id=new("inv"), tenant_id=new("ten"), email="a@b.example", role=Role.ADMIN, expires_at=now() + SOON
+    )
+    await stores.invites.add(TEST, invitation)
+    over = max(now() + UNPROVED_LIFETIME + DRAFTS_KEPT, invitation.expires_at + INVITES_KEPT) + SOON
+    assert await stores.upkeep.forget_strangers(TEST, over, MANY) >= 2
+    assert [_keys(addresses, one) for one in (proved, lapsed, invitation.id)] == [1, 0, 0]
+    assert await stores.applications.find(TEST, lapsed) is None
+    assert await stores.invites.find(TEST, invitation.id) is None
+    kept = await stores.applications.find(TEST, proved)
+    assert kept is not None
+    assert kept.details is not None
+
+
+async def test_a_destroyed_key_is_noticed_at_once(stores: Repositories) -> None:
+    subject = new("usr")
+    sealed = await stores.vault.seal(subject, DataClass.IDENTITY, {"name": "Asha"})
+    await stores.vault.destroy([subject], DataClass.IDENTITY)
+    await stores.vault.destroy([subject], DataClass.IDENTITY)
+    assert await stores.vault.open([sealed]) == [ERASED]
+    again = await stores.vault.seal(subject, DataClass.IDENTITY, {"name": "Asha"})
+    assert await stores.vault.open([sealed, again]) == [ERASED, {"name": "Asha"}]

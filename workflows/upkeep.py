@@ -1,0 +1,28 @@
+"""The upkeep, run by a schedule every minute."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.upkeep import Turn, UpkeepActivities
+    from models.upkeep import UpkeepTally
+    from workflows.policies import SWEEP, heartbeating
+
+
+@workflow.defn(name="UpkeepWorkflow")
+class UpkeepWorkflow:
+    """Begins what was promised and never begun, then forgets what nobody needs any more."""
+
+    @workflow.run
+    async def run(self) -> UpkeepTally:
+        """One turn."""
+        turn = Turn(at=workflow.now())
+        begun = await heartbeating(UpkeepActivities.begin, turn, SWEEP, "begin what was promised")
+        forgotten = await heartbeating(UpkeepActivities.forget, turn, SWEEP, "forget what is over")
+        tally = begun.model_copy(update={"words": forgotten.words, "strangers": forgotten.strangers})
+        workflow.set_current_details(
+            f"{tally.leaves} leaves and {tally.messages} messages begun, "
+            f"the words of {tally.words} messages and {tally.strangers} strangers forgotten"
+        )
+        return tally
