@@ -41,6 +41,11 @@ class AuditLog:
         if entries:
             await self._trail.append(entries)
 
+    async def wrote(self, request: Request, who: Principal, action: AuditAction, appointment: Appointment) -> None:
+        """Note that somebody adds to a patient's record. Raises `UnavailableError`."""
+        entry = self._entry(request, who, action, appointment.tenant_id, appointment.id, appointment.subject_id)
+        await self._trail.append([entry])
+
     async def refusal(self, request: Request, who: Principal, permission: Permission) -> None:
         """Note that somebody's role did not allow what they asked for. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, AuditAction.REFUSED, who.tenant_id, permission, None)])

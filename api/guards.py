@@ -136,6 +136,8 @@ MayReadDay = Annotated[Principal, Depends(Requires(Permission.DAY_READ))]
 MayReadStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_READ))]
 MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))]
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
+MayWriteSummary = Annotated[Principal, Depends(Requires(Permission.SUMMARY_WRITE))]
+MayReadRecord = Annotated[Principal, Depends(Requires(Permission.RECORD_READ))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
 
 

@@ -20,6 +20,7 @@ from api.audit import AuditLog
 from api.background import Background
 from api.clinics import ClinicHosts
 from api.consents import Consenting
+from api.consulting import Consulting
 from api.day_list import DayLists
 from api.free_times import FreeTimes
 from api.metrics import Metrics
@@ -72,6 +73,7 @@ class Services:
     hosts: ClinicHosts
     presenter: Presenter
     publisher: Publisher
+    consulting: Consulting
     free_times: FreeTimes
     searching: Searching
     listener: FeedListener

@@ -26,6 +26,7 @@ from adapters.tokens import TokenVerifier
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
+from api.consulting import Consulting
 from api.day_list import DayLists
 from api.free_times import FreeTimes
 from api.metrics import Metrics
@@ -188,6 +189,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         staff=people.staff,
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
+        consulting=Consulting(stores.consultations, stores.directory, stores.users),
         free_times=FreeTimes(
             stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
         ),

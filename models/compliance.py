@@ -28,6 +28,7 @@ class AuditAction(StrEnum):
     STAFF_REMOVED = "staff.removed"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
+    SUMMARY_WRITTEN = "summary.written"
 
 
 class AuditEntry(Model):

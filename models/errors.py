@@ -37,6 +37,7 @@ class Code(StrEnum):
     CHECKS_FAILED = "checks_failed"
     INVITE_SPENT = "invite_spent"
     LINK_SPENT = "link_spent"
+    ERASED = "erased"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     DOCUMENT_REFUSED = "document_refused"
@@ -124,6 +125,7 @@ ERRORS: dict[Code, ErrorKind] = {
     ),
     Code.INVITE_SPENT: ErrorKind(410, Retry.USELESS, "The invitation is used up or over", "Ask for a new one."),
     Code.LINK_SPENT: ErrorKind(410, Retry.USELESS, "The link is used up or over", "Ask for a new one."),
+    Code.ERASED: ErrorKind(410, Retry.USELESS, "This record was erased", "It cannot be brought back by anybody."),
     Code.TOO_LARGE: ErrorKind(413, Retry.USELESS, "The request is too large", "Send less."),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorKind(
         415, Retry.USELESS, "Only application/json is read here", "Report this to support."

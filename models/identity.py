@@ -43,6 +43,8 @@ class Permission(StrEnum):
     DAY_READ = "day:read"
     STAFF_READ = "staff:read"
     STAFF_MANAGE = "staff:manage"
+    SUMMARY_WRITE = "summary:write"
+    RECORD_READ = "record:read"
 
 
 _OWN = {
@@ -50,6 +52,7 @@ _OWN = {
     Permission.APPOINTMENT_CANCEL,
     Permission.REFUND_READ,
     Permission.ACCOUNT_OWN,
+    Permission.RECORD_READ,
 }
 
 _EMPLOYED = {
@@ -70,7 +73,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.CONSENT_OWN,
         }
     ),
-    Role.DOCTOR: frozenset(_EMPLOYED),
+    Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE}),
     Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE, Permission.STAFF_READ}),
     Role.ADMIN: frozenset(
         {

@@ -11,6 +11,7 @@ from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
 from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.consents import MongoConsents
+from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.encryption import Vault
@@ -74,6 +75,7 @@ class Repositories:
     dependants: MongoDependants
     consents: MongoConsents
     tokens: MongoTokens
+    consultations: MongoConsultations
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
@@ -123,6 +125,7 @@ class Repositories:
             dependants=MongoDependants(database, vault),
             consents=MongoConsents(database, FileNotices().version),
             tokens=MongoTokens(database),
+            consultations=MongoConsultations(database, vault),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),

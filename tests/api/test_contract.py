@@ -31,7 +31,7 @@ OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
     if isinstance(result, Ok)
 }
 SPEAKERS: Final = {
-    "refund": "staff", "workflow": "admin", "encode": "admin", "decode": "admin",
+    "refund": "staff", "write_summary": "doctor", "workflow": "admin", "encode": "admin", "decode": "admin",
     "settings": "tenant_admin", "put_settings": "tenant_admin", "settings_versions": "tenant_admin",
     "published_services": "doctor", "publish_services": "doctor",
     "published_availability": "doctor", "publish_availability": "doctor",

@@ -31,6 +31,7 @@ from models.sessions import Session
 from models.signatures import sign
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
+from tests.api.consultations import a_summary
 from tests.api.operations import OPERATIONS, PERMISSION_OF, Json, Operation, fields
 from tests.onboarding.support import details
 
@@ -177,6 +178,7 @@ class Scene(NamedTuple):
                 "razorpay_order_id": appointment.order_id,
                 "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
             },
+            "write_summary": {"notes": "made up", "follow_up_on": "2031-02-03"},
             "put_settings": {"payment_window_seconds": 900},
             "publish_services": [],
             "take_leave": {"start": "2031-01-06", "end": "2031-01-07"},
@@ -234,6 +236,7 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     intake = Intake(patient=details, reason=CANARY)
     held = await hold(stores, a_booking(ANANYA_RAO, patient, start), "order_held", intake)
     paid = await hold(stores, a_booking(ANANYA_RAO, patient, start + timedelta(hours=1)), "order_paid", intake)
+    await stores.consultations.add(System("a test"), a_summary(paid, notes=CANARY, diagnosis=CANARY))
     return Scene(api, held, await confirm(stores, paid, "pay_paid"))
 
 

@@ -46,6 +46,7 @@ from tests.adapters.mongo.builders import (
 )
 from tests.adapters.mongo.onboarding_calls import an_application, of_the_platform, on_applications, on_practices
 from tests.adapters.mongo.people import People, now
+from tests.adapters.mongo.visit_calls import Visit, a_visit, of_visits
 
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
@@ -73,6 +74,7 @@ class World:
     leave: Leave
     application: str
     message: Message
+    visit: Visit
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -134,6 +136,7 @@ async def build(stores: Repositories) -> World:
         leave=await _a_leave(stores, provider),
         application=await an_application(stores),
         message=message,
+        visit=await a_visit(stores, appointment),
     )
 
 
@@ -169,6 +172,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **on_practices(stores, world.clinic, world.provider),
         **_on_messages(stores, world),
         **_on_days(stores, world),
+        **of_visits(stores, world.visit),
     }
 
 
