@@ -12,8 +12,9 @@ from activities.failures import typed_failures
 from models.availability import open_hours, unclaimed
 from models.base import Model, UtcDatetime
 from models.identity import System, Tenant
-from models.ports import Appointments, Claims, Leaves, Publications
+from models.ports import Appointments, Claims
 from models.publishing import STANDING, Leave, LeaveRef, LeaveState, LeaveTally, Published
+from models.publishing_ports import Leaves, Publications
 from models.wallclock import midnight
 
 DAYS: Final = 14

@@ -6,8 +6,8 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model
-from models.booking import FINAL_STATES, Advance, Advanced, ClaimRef, HoldSlot
-from models.errors import Code
+from models.booking import FINAL_STATES, RESCHEDULABLE, Advance, Advanced, ClaimRef, HoldSlot, PlaceBooking
+from models.errors import Code, not_found
 from models.identity import Tenant
 from models.ports import Appointments, Claims
 
@@ -17,6 +17,14 @@ class CloseBooking(Model):
 
     advance: Advance
     claim: ClaimRef
+
+
+class MoveBooking(Model):
+    """Move a booking from the time of `claim` to that of `command`."""
+
+    command: PlaceBooking
+    claim: ClaimRef
+    advance: Advance
 
 
 class BookingActivities:
@@ -67,5 +75,25 @@ class BookingActivities:
         with typed_failures():
             advanced = await self._appointments.advance(scope, step.advance)
             if advanced.state in FINAL_STATES:
+                await self._claims.release(scope, step.claim)
+        return advanced
+
+    @activity.defn(name="booking.move")
+    async def move(self, step: MoveBooking) -> Advanced:
+        """Take the new time, tell the appointment, and give the old seat back where it was one; the time comes first.
+
+        Only ever one at a time for one booking, and tried until it is done: whatever an earlier try has left is found
+        and gone on with.
+        """
+        scope = Tenant(step.advance.tenant_id)
+        with typed_failures():
+            found = await self._appointments.find(scope, step.command.appointment_id, open_sealed=False)
+            if found is None:
+                raise not_found()
+            stands = Advanced(applied=False, state=found.state, payment_state=found.payment_state)
+            if found.state not in RESCHEDULABLE or not await self._claims.move(scope, step.claim, step.command):
+                return stands
+            advanced = await self._appointments.advance(scope, step.advance)
+            if step.claim.capacity is not None or step.command.capacity is not None:
                 await self._claims.release(scope, step.claim)
         return advanced

@@ -33,7 +33,8 @@ from models.onboarding import (
 )
 from models.onboarding_letters import application_link, letter_params, practice_link, review_link
 from models.onboarding_ports import Applications, Practices
-from models.ports import Messenger, Publications
+from models.ports import Messenger
+from models.publishing_ports import Publications
 from models.tenancy import slug_problem
 
 ONBOARDING: Final = System("the onboarding of practices comes before there is a tenant")

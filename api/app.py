@@ -30,6 +30,7 @@ from api.routers import (
     providers,
     staff,
     tenancy,
+    visits,
 )
 from api.sites import Sites
 from api.wiring import wired
@@ -43,6 +44,7 @@ ROUTERS = (
     availability.router,
     booking.router,
     day_list.router,
+    visits.router,
     payments.router,
     consultation.router,
     messaging.router,

@@ -109,7 +109,8 @@ class Presenter:
             patient=PatientView(**patient.model_dump()) if patient is not None else None,
             reason=intake.reason if intake is not None else None,
             history=[
-                HistoryView(state=step.state, at=step.at, by=step.by, event=step.event) for step in appointment.history
+                HistoryView(state=step.state, at=step.at, by=step.by, event=step.event, start=step.start)
+                for step in appointment.history
             ],
             server_time=now,
         )

@@ -11,7 +11,7 @@ from api.problems import invalid
 from models.availability import Availability
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope
-from models.ports import Appointments, Claims, Leaves, Page, Publications
+from models.ports import Appointments, Claims, Page
 from models.publishing import (
     Affected,
     Leave,
@@ -25,6 +25,7 @@ from models.publishing import (
     left_outside,
     named,
 )
+from models.publishing_ports import Leaves, Publications
 from models.wallclock import midnight
 from workflows.gateway import WorkflowGateway
 

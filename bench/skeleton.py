@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from models.operations import WorkflowStatus
     from models.payments import Capture, GatewayPaymentStatus, PaymentFact, PaymentState
     from workflows import attributes
-    from workflows.booking import HOLD_BACKSTOP
+    from workflows.booking_steps import HOLD_BACKSTOP
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, local_first, until
 
 

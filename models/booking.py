@@ -45,6 +45,10 @@ TRANSITIONS: dict[AppointmentState, frozenset[AppointmentState]] = {
 
 FINAL_STATES = frozenset({_S.COMPLETED, _S.EXPIRED, _S.CANCELLED})
 CANCELLABLE = frozenset(state for state, after in TRANSITIONS.items() if _S.CANCELLED in after)
+RESCHEDULABLE = frozenset({_S.CONFIRMED})
+"""Nobody moves what is not paid for yet, nor a patient who is already there."""
+STANDING = frozenset({_S.CONFIRMED, _S.CHECKED_IN, _S.IN_CONSULTATION, _S.COMPLETED, _S.NO_SHOW})
+"""The booking was made and has not been cancelled: its money is the clinic's."""
 
 
 def sources_of(target: AppointmentState) -> frozenset[AppointmentState]:
@@ -151,6 +155,16 @@ class ClaimRef(Model):
     capacity: int | None = None
 
 
+class VisitTime(Model):
+    """When a visit is, `claim_start` to `claim_end` with its buffers; `capacity` is None where nobody else comes."""
+
+    start: UtcDatetime
+    end: UtcDatetime
+    claim_start: UtcDatetime
+    claim_end: UtcDatetime
+    capacity: int | None = None
+
+
 class PlaceBooking(Model):
     """The whole command to place one booking: ids and times only, no personal data.
 
@@ -194,6 +208,15 @@ class PlaceBooking(Model):
     def closes_at(self) -> UtcDatetime:
         """When nothing more is expected of the visit: its end and the tenant's grace for the day."""
         return self.end + timedelta(hours=self.policy.day_grace_hours)
+
+    @property
+    def no_show_at(self) -> UtcDatetime:
+        """When a patient who has not come is taken not to come any more."""
+        return min(self.start + timedelta(minutes=self.policy.no_show_grace_minutes), self.closes_at)
+
+    def at(self, time: VisitTime) -> PlaceBooking:
+        """The same booking at another time."""
+        return self.model_copy(update={name: getattr(time, name) for name in VisitTime.model_fields})
 
     @property
     def claim(self) -> ClaimRef:
@@ -252,7 +275,8 @@ class Advance(Model):
     """One change of an appointment: state, payment state and event in a single conditional update.
 
     `event_id` makes it happen once; `sources` are the states from which it may; `captured_added` are the paise that
-    this step adds to what was captured for the appointment.
+    this step adds to what was captured for the appointment. `moved_to` is the visit's new time, `closes_at` when its
+    day is over then.
     """
 
     tenant_id: Id
@@ -267,6 +291,8 @@ class Advance(Model):
     payment_id: str | None = None
     captured_added: int = Field(default=0, ge=0)
     waiting_for: WaitingFor | None = None
+    moved_to: VisitTime | None = None
+    closes_at: UtcDatetime | None = None
 
 
 class Advanced(Model):
@@ -278,12 +304,13 @@ class Advanced(Model):
 
 
 class HistoryEntry(Model):
-    """One step of an appointment's life."""
+    """One step of an appointment's life; `start` is the time that the visit was moved to by it."""
 
     state: AppointmentState
     at: UtcDatetime
     by: ActorKind
     event: EventType
+    start: UtcDatetime | None = None
 
 
 class RefundEntry(Model):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from models.base import Model, UtcDatetime
-from models.booking import CANCELLABLE, Appointment, AppointmentState
+from models.booking import CANCELLABLE, RESCHEDULABLE, TRANSITIONS, Appointment, AppointmentState
 from models.identity import Permission, Principal
 from models.money import Money
 from models.payments import PaymentState
@@ -22,7 +22,21 @@ class Action(StrEnum):
 
     PAY = "pay"
     CANCEL = "cancel"
+    RESCHEDULE = "reschedule"
+    CHECK_IN = "check_in"
+    START = "start"
+    COMPLETE = "complete"
+    NO_SHOW = "no_show"
     REFUND = "refund"
+
+
+STEPS: Final = {
+    Action.CHECK_IN: (AppointmentState.CHECKED_IN, Permission.APPOINTMENT_CHECK_IN),
+    Action.START: (AppointmentState.IN_CONSULTATION, Permission.APPOINTMENT_CONSULT),
+    Action.COMPLETE: (AppointmentState.COMPLETED, Permission.APPOINTMENT_CONSULT),
+    Action.NO_SHOW: (AppointmentState.NO_SHOW, Permission.APPOINTMENT_CHECK_IN),
+}
+"""What each step makes of a visit, and the permission to say so."""
 
 
 class PaymentOffer(Model):
@@ -72,9 +86,20 @@ def actions(appointment: Appointment, viewer: Principal, now: datetime) -> tuple
         found.append(Action.PAY)
     if Permission.APPOINTMENT_CANCEL in allowed and appointment.state in CANCELLABLE and now < appointment.closes_at:
         found.append(Action.CANCEL)
+    if now < appointment.closes_at:
+        found += _of_the_visit(appointment, viewer, now)
     if Permission.REFUND_CREATE in allowed and appointment.captured > appointment.refund_reserved:
         found.append(Action.REFUND)
     return tuple(found)
+
+
+def _of_the_visit(appointment: Appointment, viewer: Principal, now: datetime) -> list[Action]:
+    allowed, after = viewer.permissions, TRANSITIONS[appointment.state]
+    found = []
+    in_time = not viewer.is_patient or now < reschedule_until(appointment.policy, appointment.start)
+    if Permission.APPOINTMENT_RESCHEDULE in allowed and appointment.state in RESCHEDULABLE and in_time:
+        found.append(Action.RESCHEDULE)
+    return found + [step for step, (to, permission) in STEPS.items() if permission in allowed and to in after]
 
 
 def _can_be_paid(appointment: Appointment, now: datetime) -> bool:

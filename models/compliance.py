@@ -17,6 +17,7 @@ class AuditAction(StrEnum):
     REFUSED = "permission.refused"
     ADMIN_ACT = "admin.act"
     PUBLISHED = "provider.published"
+    OVERRIDDEN = "appointment.overridden"
     SIGNED_IN = "session.begun"
     SIGN_IN_REFUSED = "session.refused"
     SESSION_ENDED = "session.ended"

@@ -30,6 +30,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOT_TAKEN = "slot_taken"
     STATE_CONFLICT = "state_conflict"
+    WINDOW_CLOSED = "window_closed"
     STALE = "stale"
     IF_MATCH_REQUIRED = "if_match_required"
     ACCOUNT_EXISTS = "account_exists"
@@ -109,6 +110,9 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.SLOT_TAKEN: ErrorKind(409, Retry.USELESS, "That time has just been taken", "Choose one of the alternatives."),
     Code.STATE_CONFLICT: ErrorKind(
         409, Retry.USELESS, "Its state does not allow this", "Load it again: it has changed or is over."
+    ),
+    Code.WINDOW_CLOSED: ErrorKind(
+        409, Retry.USELESS, "It can no longer be moved by yourself", "Call the clinic: they may still move it."
     ),
     Code.SLUG_TAKEN: ErrorKind(409, Retry.USELESS, "That name belongs to another practice", "Choose another name."),
     Code.CHECKS_FAILED: ErrorKind(

@@ -27,6 +27,10 @@ class Permission(StrEnum):
     APPOINTMENT_READ = "appointment:read"
     APPOINTMENT_PAY = "appointment:pay"
     APPOINTMENT_CANCEL = "appointment:cancel"
+    APPOINTMENT_RESCHEDULE = "appointment:reschedule"
+    APPOINTMENT_CHECK_IN = "appointment:check_in"
+    APPOINTMENT_CONSULT = "appointment:consult"
+    APPOINTMENT_OVERRIDE = "appointment:override"
     REFUND_READ = "refund:read"
     REFUND_CREATE = "refund:create"
     SETTINGS_MANAGE = "settings:manage"
@@ -50,6 +54,7 @@ class Permission(StrEnum):
 _OWN = {
     Permission.APPOINTMENT_READ,
     Permission.APPOINTMENT_CANCEL,
+    Permission.APPOINTMENT_RESCHEDULE,
     Permission.REFUND_READ,
     Permission.ACCOUNT_OWN,
     Permission.RECORD_READ,
@@ -58,10 +63,14 @@ _OWN = {
 _EMPLOYED = {
     *_OWN,
     Permission.PASSWORD_OWN,
+    Permission.APPOINTMENT_CHECK_IN,
+    Permission.APPOINTMENT_CONSULT,
     Permission.AVAILABILITY_READ,
     Permission.AVAILABILITY_PUBLISH,
     Permission.DAY_READ,
 }
+
+_FRONT_DESK = {Permission.APPOINTMENT_OVERRIDE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset(
@@ -74,10 +83,11 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         }
     ),
     Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE}),
-    Role.STAFF: frozenset({*_EMPLOYED, Permission.REFUND_CREATE, Permission.STAFF_READ}),
+    Role.STAFF: frozenset({*_EMPLOYED, *_FRONT_DESK, Permission.REFUND_CREATE, Permission.STAFF_READ}),
     Role.ADMIN: frozenset(
         {
             *_EMPLOYED,
+            *_FRONT_DESK,
             Permission.REFUND_CREATE,
             Permission.SETTINGS_MANAGE,
             Permission.STAFF_READ,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from models.availability import Availability, Busy
+from models.availability import Busy
 from models.booking import (
     SYSTEM,
     Actor,
@@ -42,8 +42,8 @@ from models.payments import (
     RefundState,
     WebhookEvent,
 )
-from models.providers import Clinic, Offering, Provider, Service
-from models.publishing import Booked, Leave, LeaveState, LeaveTally, Published
+from models.providers import Clinic, Offering, Provider
+from models.publishing import Booked
 from models.search import Facet, Found, SearchQuery
 from models.tenancy import Domain, SettingsVersion, TenantSettings
 
@@ -73,6 +73,14 @@ class Claims(Protocol):
 
     async def book(self, scope: Scope, claim: ClaimRef) -> bool:
         """Make the hold a booking; False where it was lost. True again on a retry."""
+        ...
+
+    async def move(self, scope: Scope, claim: ClaimRef, command: PlaceBooking) -> bool:
+        """Take the command's time for the booking that has the claim's; False where somebody else has it.
+
+        A time of one's own becomes another in one step; where either is a seat, the old one is still to be released.
+        True again on a retry.
+        """
         ...
 
     async def release(self, scope: Scope, claim: ClaimRef) -> None:
@@ -136,6 +144,10 @@ class Appointments(Protocol):
 
     async def note_cancellation(self, scope: Scope, appointment_id: str, reason: str) -> None:
         """Keep the words given with a cancellation, sealed; only while the appointment can be cancelled."""
+        ...
+
+    async def note_override(self, scope: Scope, appointment_id: str, reason: str) -> None:
+        """Keep the words given for a time outside the published ones, sealed; the last ones count."""
         ...
 
     async def find(self, scope: Scope, appointment_id: str, *, open_sealed: bool = True) -> Appointment | None:
@@ -215,51 +227,6 @@ class Tenancy(Protocol):
 
     async def domain(self, scope: Scope, host: str) -> Domain | None:
         """A host of a clinic's own; the public sees verified ones only."""
-        ...
-
-
-class Publications(Protocol):
-    """What a practice has published of its providers, and changing it."""
-
-    async def find(self, scope: Scope, provider_id: str) -> Published:
-        """A profile with its hours, live or not. Raises `not_found`."""
-        ...
-
-    async def set_services(self, scope: Scope, provider: Provider, services: Sequence[Service], replaces: int) -> int:
-        """Publish other services in place of that version; the new version. Raises `stale` and `not_found`."""
-        ...
-
-    async def set_availability(
-        self, scope: Scope, provider: Provider, availability: Availability, replaces: int
-    ) -> int:
-        """Publish other hours in place of that version; the new version. Raises `stale` and `not_found`."""
-        ...
-
-
-class Leaves(Protocol):
-    """Times in which providers do not work."""
-
-    async def insert(self, scope: Scope, leave: Leave, reason: str | None) -> Leave:
-        """Keep a leave once, its reason sealed; the leave as it stands."""
-        ...
-
-    async def find(self, scope: Scope, leave_id: str) -> Leave | None:
-        """One leave."""
-        ...
-
-    async def page(
-        self, scope: Scope, provider: Provider, limit: int, cursor: str | None
-    ) -> Page[tuple[Leave, str | None]]:
-        """A provider's leaves that are not over and done with, the latest first, with their opened reasons.
-
-        Raises `ValueError` for a foreign cursor.
-        """
-        ...
-
-    async def advance(
-        self, scope: Scope, leave: Leave, to: LeaveState, tally: LeaveTally | None = None
-    ) -> LeaveState | None:
-        """Move it forward; where it stands now, None where it is unknown."""
         ...
 
 

@@ -13,7 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.payments import AskPayment, LateOrder, OpenOrder, PaymentActivities, PaymentAnswer
     from models.booking import (
         CANCELLABLE,
+        RESCHEDULABLE,
+        STANDING,
         SYSTEM,
+        TRANSITIONS,
         Actor,
         ActorKind,
         Advance,
@@ -21,22 +24,23 @@ with workflow.unsafe.imports_passed_through():
         Cancel,
         Cancelled,
         EventType,
-        HoldSlot,
         PlaceBooking,
         Placed,
         RefundOutcome,
         WaitingFor,
-        sources_of,
     )
+    from models.errors import Code
     from models.operations import WorkflowStatus
     from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
     from models.policy import refund_amount
+    from models.visits import MOST_MOVES, STEPS, Attend, Attended, Reschedule, Rescheduled
     from workflows import attributes
+    from workflows.booking_steps import advance_step, awaited, hold_step, move_step, order_step, question
     from workflows.payments import Parties, answered, capture, give_back, guard
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
 
-HOLD_BACKSTOP = timedelta(minutes=10)
-"""How much longer than the release the claim itself lives, should every worker be down."""
+NO_SHOW = "no-show"
+"""Bookings of before stay confirmed until their day is over."""
 PARTING = timedelta(milliseconds=100)
 """Between the last answer and the end of the workflow; any time at all would do."""
 
@@ -60,6 +64,9 @@ class BookingWorkflow:
         self._settling: str | None = None
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
+        self._steps = 0
+        self._moves = 0
+        self._day_is_over = False
         self._commands = asyncio.Lock()
         self._parties = Parties(
             tenant_id=command.tenant_id, appointment_id=command.appointment_id, subject_id=command.subject_id
@@ -78,7 +85,7 @@ class BookingWorkflow:
             )
         if command.needs_payment:
             await self._be_paid()
-        if self._is(State.CONFIRMED):
+        if self._stands:
             await self._see_the_visit_through()
         await self._part()
         return self._state
@@ -100,11 +107,44 @@ class BookingWorkflow:
         await workflow.wait_condition(lambda: self._placed is not None)
         # Awaits inside let other messages in: the lock keeps commands and the payment's settling apart.
         async with self._commands:
-            if self._state not in CANCELLABLE or (self._placed is not None and self._placed.refusal is not None):
+            if not self._may_be_cancelled():
                 return Cancelled(state=self._state, conflict=True)
             if self._is(State.HELD):
                 return await self._cancel_unpaid(command)
             return await self._cancel_confirmed(command)
+
+    @workflow.update
+    async def reschedule(self, command: Reschedule) -> Rescheduled:
+        """Move the visit to another time; asked for the time that it has, nothing changes."""
+        await workflow.wait_condition(lambda: self._placed is not None)
+        async with self._commands:
+            if self._state not in RESCHEDULABLE or self._day_is_over:
+                return Rescheduled(state=self._state, refusal=Code.STATE_CONFLICT)
+            if command.time.start == self._command.start:
+                return Rescheduled(state=self._state)
+            if self._moves >= MOST_MOVES or command.comes_too_late(self._command, workflow.now()):
+                return Rescheduled(state=self._state, refusal=Code.WINDOW_CLOSED)
+            return await self._move(command)
+
+    @workflow.update
+    async def check_in(self, command: Attend) -> Attended:
+        """The patient is here."""
+        return await self._attend(State.CHECKED_IN, command)
+
+    @workflow.update
+    async def start_consultation(self, command: Attend) -> Attended:
+        """The doctor sees the patient."""
+        return await self._attend(State.IN_CONSULTATION, command)
+
+    @workflow.update
+    async def complete(self, command: Attend) -> Attended:
+        """The visit has been."""
+        return await self._attend(State.COMPLETED, command)
+
+    @workflow.update
+    async def mark_no_show(self, command: Attend) -> Attended:
+        """The patient has not come; checking them in later takes it back."""
+        return await self._attend(State.NO_SHOW, command)
 
     @workflow.signal
     def payment_reported(self, payment_id: str | None) -> None:
@@ -124,7 +164,8 @@ class BookingWorkflow:
 
     async def _place(self) -> Placed:
         command = self._command
-        refusal = await local_first(BookingActivities.hold, self._hold_step(), STORE, "hold the time")
+        step = hold_step(command, workflow.now(), self._deadline, self._release_at)
+        refusal = await local_first(BookingActivities.hold, step, STORE, "hold the time")
         if refusal is not None:
             return Placed(body_hash=command.body_hash, refusal=refusal)
         self._done.append("held" if command.needs_payment else "confirmed")
@@ -135,29 +176,10 @@ class BookingWorkflow:
         workflow.upsert_search_attributes([attributes.BOOKING_STATE.value_set(self._state)])
         return Placed(body_hash=command.body_hash)
 
-    def _hold_step(self) -> HoldSlot:
-        command, now = self._command, workflow.now()
-        if not command.needs_payment:
-            waiting = WaitingFor(event="visit", until=command.closes_at)
-            return HoldSlot(command=command, at=now, deadline=None, expires_at=None, waiting_for=waiting)
-        return HoldSlot(
-            command=command,
-            at=now,
-            deadline=self._deadline,
-            expires_at=self._release_at + HOLD_BACKSTOP,
-            waiting_for=WaitingFor(event="payment", until=self._deadline),
-        )
-
     async def _open_order(self) -> Placed:
         """Within the step's local time-out the answer carries the order; after that it follows by the feed."""
         placed = Placed(body_hash=self._command.body_hash)
-        step = OpenOrder(
-            tenant_id=self._command.tenant_id,
-            appointment_id=self._command.appointment_id,
-            amount=self._command.service.fee,
-            window=self._command.policy.payment_window + self._command.policy.payment_grace,
-            at=workflow.now(),
-        )
+        step = order_step(self._command, workflow.now())
         try:
             self._order_id = await local(PaymentActivities.open_order, step, "open the order")
         except FailureError as error:
@@ -219,11 +241,7 @@ class BookingWorkflow:
         return await answered(local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway"))
 
     def _question(self) -> AskPayment:
-        return AskPayment(
-            order_id=self._order_id or "",
-            amount=self._command.service.fee.amount,
-            settled_by=self._payment.payment_id if self._payment else None,
-        )
+        return question(self._command, self._order_id, self._payment)
 
     async def _settle(self, fact: PaymentFact) -> None:
         """First the time, then the money, then the word."""
@@ -237,7 +255,7 @@ class BookingWorkflow:
             return
         self._done.append("payment captured")
         await self._confirm(fact)
-        if self._is(State.CONFIRMED):
+        if self._stands:
             self._payment = fact
             return
         # A worker that died had ended it before anybody knew: then the money that was just taken goes back.
@@ -245,11 +263,7 @@ class BookingWorkflow:
 
     async def _confirm(self, fact: PaymentFact) -> None:
         step = self._advance(EventType.CONFIRMED, State.CONFIRMED, PaymentState.CAPTURED, SYSTEM).model_copy(
-            update={
-                "payment_id": fact.payment_id,
-                "captured_added": fact.amount,
-                "waiting_for": WaitingFor(event="visit", until=self._command.closes_at),
-            }
+            update={"payment_id": fact.payment_id, "captured_added": fact.amount}
         )
         confirmed = await local_first(BookingActivities.advance, step, STORE, "confirm")
         self._enter(confirmed.state, confirmed.payment_state)
@@ -271,7 +285,7 @@ class BookingWorkflow:
                 self._reported = True
             self._settling = fact.payment_id if fact else None
         refund = await self._close(State.CANCELLED, EventType.CANCELLED, command.actor, fact)
-        if self._is(State.CONFIRMED):
+        if self._stands:
             # A worker that died had confirmed it before anybody here knew.
             self._payment = fact or (await self._ask()).settles
             return await self._cancel_confirmed(command)
@@ -280,7 +294,10 @@ class BookingWorkflow:
     async def _cancel_confirmed(self, command: Cancel) -> Cancelled:
         by_patient = command.actor.kind is ActorKind.PATIENT
         now = workflow.now()
-        await self._end(State.CANCELLED, EventType.CANCELLED, command.actor, self._payment_state)
+        while self._may_be_cancelled():
+            await self._end(State.CANCELLED, EventType.CANCELLED, command.actor, self._payment_state)
+        if not self._is(State.CANCELLED):
+            return Cancelled(state=self._state, conflict=True)
         if self._payment is None:
             return Cancelled(state=self._state)
         paid = self._payment.amount
@@ -297,7 +314,7 @@ class BookingWorkflow:
         """
         voids = fact is not None and not fact.captured
         await self._end(to, event, actor, PaymentState.VOIDED if voids else self._payment_state)
-        if fact is None or self._is(State.CONFIRMED):
+        if fact is None or self._stands:
             return None
         if voids:
             if self._payment_state is not PaymentState.VOIDED:
@@ -315,10 +332,9 @@ class BookingWorkflow:
     async def _book_unwanted(self, fact: PaymentFact) -> None:
         await capture(self._parties, fact, stray=True)
         step = self._advance(EventType.PAYMENT_LATE, None, PaymentState.CAPTURED, SYSTEM, fact.payment_id)
-        waiting = WaitingFor(event="visit", until=self._command.closes_at) if self._is(State.CONFIRMED) else None
-        step = step.model_copy(
-            update={"payment_id": fact.payment_id, "captured_added": fact.amount, "waiting_for": waiting}
-        )
+        waiting = awaited(self._command, self._state)
+        more = {"payment_id": fact.payment_id, "captured_added": fact.amount, "waiting_for": waiting}
+        step = step.model_copy(update=more)
         await local_first(BookingActivities.advance, step, STORE, "note the late money")
         self._enter(self._state, PaymentState.CAPTURED)
 
@@ -342,28 +358,91 @@ class BookingWorkflow:
 
     # The visit
 
+    @property
+    def _stands(self) -> bool:
+        """Whether it was made and has not been cancelled; as with every state, any await may have changed it."""
+        return self._state in STANDING
+
+    async def _attend(self, to: AppointmentState, command: Attend) -> Attended:
+        await workflow.wait_condition(lambda: self._placed is not None)
+        async with self._commands:
+            if to not in TRANSITIONS[self._state] or self._day_is_over:
+                return Attended(state=self._state, conflict=True)
+            return await self._step_to(to, command)
+
+    async def _step_to(self, to: AppointmentState, command: Attend) -> Attended:
+        self._steps += 1
+        paid = PaymentState.PAID_AT_CLINIC if command.paid else None
+        step = self._advance(STEPS[to], to, paid, command.actor, str(self._steps))
+        advanced = await local_first(BookingActivities.advance, step, STORE, to)
+        self._enter(advanced.state, advanced.payment_state)
+        return Attended(state=advanced.state, conflict=not advanced.applied)
+
+    async def _move(self, command: Reschedule) -> Rescheduled:
+        """Claim and appointment change one after the other: so the step is written down before it is taken.
+
+        Run within the worker, a death between the two could let another command come first and leave them apart.
+        """
+        self._steps += 1
+        step = move_step(self._command, command.time, command.actor, workflow.now(), str(self._steps))
+        moved = await regular(BookingActivities.move, step, STORE, "move the visit")
+        self._enter(moved.state, moved.payment_state)
+        if not moved.applied:
+            refusal = Code.SLOT_TAKEN if moved.state in RESCHEDULABLE else Code.STATE_CONFLICT
+            return Rescheduled(state=moved.state, refusal=refusal)
+        self._command = step.command
+        self._moves += 1
+        self._done.append("moved")
+        return Rescheduled(state=moved.state)
+
     async def _see_the_visit_through(self) -> None:
-        """Stay until the visit's time is over; money that comes twice goes back."""
-        closes = self._command.closes_at
-        while self._is(State.CONFIRMED):
-            self._wait_for("visit", closes)
-            await until(lambda: self._reported or not self._is(State.CONFIRMED), closes, "the visit is over")
-            if not self._is(State.CONFIRMED):
-                return
-            if self._reported:
+        """Stay until the day is over: the visit takes place or moves, and money that comes twice goes back."""
+        while self._stands and not self._day_is_over:
+            due = await self._something_happens()
+            if self._reported and self._stands:
                 self._reported = False
                 await self._return_strays()
-            elif workflow.now() >= closes:
-                step = self._advance(EventType.CLOSED, None, None, SYSTEM)
-                await local_first(BookingActivities.advance, step, STORE, "close the day")
+            elif workflow.now() >= due:
+                await self._turn()
+
+    async def _something_happens(self) -> datetime:
+        """Wait for a command or a report, at most until its turn; when that is."""
+        seen, due = (self._state, self._command.start), self._next_turn()
+        waiting = awaited(self._command, self._state)
+        self._wait_for(waiting.event if waiting else None, due)
+        await until(lambda: self._reported or (self._state, self._command.start) != seen, due, "the visit is over")
+        return due
+
+    def _next_turn(self) -> datetime:
+        """When something happens by itself: who has not come is taken not to come any more, and every day ends."""
+        command, now = self._command, workflow.now()
+        if self._is(State.CONFIRMED) and (now < command.no_show_at or workflow.patched(NO_SHOW)):
+            return command.no_show_at
+        return command.closes_at
+
+    async def _turn(self) -> None:
+        async with self._commands:
+            if not self._stands:
                 return
+            if workflow.now() >= self._command.closes_at:
+                await self._close_the_day()
+            elif self._is(State.CONFIRMED) and workflow.now() >= self._command.no_show_at and workflow.patched(NO_SHOW):
+                await self._step_to(State.NO_SHOW, Attend(actor=SYSTEM))
+
+    async def _close_the_day(self) -> None:
+        """Nothing is awaited any more; a consultation that nobody has called complete was one all the same."""
+        if self._is(State.IN_CONSULTATION):
+            await self._step_to(State.COMPLETED, Attend(actor=SYSTEM))
+        step = self._advance(EventType.CLOSED, None, None, SYSTEM)
+        await local_first(BookingActivities.advance, step, STORE, "close the day")
+        self._day_is_over = True
 
     async def _return_strays(self) -> None:
         if self._order_id is None:
             return
         answer = await self._ask()
         async with self._commands:
-            if not self._is(State.CONFIRMED):
+            if not self._stands:
                 self._reported |= bool(answer.strays)
                 return
             for stray in answer.strays:
@@ -397,17 +476,11 @@ class BookingWorkflow:
         actor: Actor,
         occurrence: str = "once",
     ) -> Advance:
-        return Advance(
-            tenant_id=self._command.tenant_id,
-            appointment_id=self._command.appointment_id,
-            event=event,
-            event_id=f"{self._command.appointment_id}:{event}:{occurrence}",
-            at=workflow.now(),
-            actor=actor,
-            to=to,
-            sources=frozenset(AppointmentState) if to is None else sources_of(to),
-            payment_state=payment,
-        )
+        return advance_step(self._command, event, to, payment, actor, at=workflow.now(), occurrence=occurrence)
+
+    def _may_be_cancelled(self) -> bool:
+        refused = self._placed is not None and self._placed.refusal is not None
+        return self._state in CANCELLABLE and not refused and not self._day_is_over
 
     def _enter(self, state: AppointmentState, payment: PaymentState) -> None:
         if state is not self._state:

@@ -54,11 +54,13 @@ from models.ports import Appointments, Claims, Directory, Payments, Tenancy, Web
 from models.publishing import LeaveRef
 from workflows import attributes
 from workflows.booking import BookingWorkflow
+from workflows.commands import answer_to
 from workflows.messenger import DurableMessenger
 from workflows.onboarding_gateway import OnboardingGateway
-from workflows.placement import Placement, Placements
+from workflows.placement import Placement, Placements, Wish
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reporter import Reporter
+from workflows.visit_gateway import Move, VisitGateway
 
 TENTATIVE = timedelta(seconds=30)
 """How long a claim lives before its workflow has taken it over; a process that dies in between frees it so."""
@@ -73,7 +75,7 @@ QUERY_TIMEOUT = timedelta(seconds=3)
 NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
-__all__ = ["DurableMessenger", "Placement", "Stores", "WorkflowGateway"]
+__all__ = ["DurableMessenger", "Move", "Placement", "Stores", "WorkflowGateway"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class WorkflowGateway:
         self._stores = stores
         self._placements = Placements(stores.directory, stores.claims)
         self._reporter = Reporter(client)
+        self.visits = VisitGateway(client, stores.appointments, self._placements)
         self.onboarding = OnboardingGateway(client, stores.applications, stores.tenancy)
         self._router = WebhookRouter(stores.inbox, stores.appointments, stores.payments, self._reporter)
         self._id_secret = id_secret
@@ -146,7 +149,7 @@ class WorkflowGateway:
     async def _refused(self, code: Code, command: PlaceBooking) -> VisitNowError:
         if code is not Code.SLOT_TAKEN:
             return VisitNowError(code)
-        return VisitNowError(code, alternatives=await self._placements.alternatives(command))
+        return VisitNowError(code, alternatives=await self._placements.alternatives(Wish.of(command)))
 
     async def _start(self, command: PlaceBooking) -> Placed | None:
         """Start the booking and await its placing; None where it is closed already: then its document tells."""
@@ -213,16 +216,8 @@ class WorkflowGateway:
         await self._stores.appointments.note_cancellation(scope, appointment_id, reason)
         handle = self._client.get_workflow_handle(booking_workflow_id(appointment_id))
         command = Cancel(actor=actor_of(principal.subject, principal.roles))
-        try:
-            outcome = await handle.execute_update(BookingWorkflow.cancel, command, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise VisitNowError(Code.STATE_CONFLICT) from error
-            msg = "the cancellation was not answered in time"
-            raise UnavailableError(msg) from error
-        except (WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError) as error:
-            msg = "the cancellation was not answered in time"
-            raise UnavailableError(msg) from error
+        asked = handle.execute_update(BookingWorkflow.cancel, command, rpc_timeout=RPC_TIMEOUT)
+        outcome = await answer_to(asked, "cancellation")
         if outcome.conflict:
             raise VisitNowError(Code.STATE_CONFLICT)
         return await self._found(principal, appointment_id), outcome.refund

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from models.availability import SlotProblem, candidate, slots
-from models.booking import Intake, PlaceBooking, ServiceSnapshot, actor_of
+from models.availability import ServiceTiming, Slot, SlotProblem, candidate, slots
+from models.booking import Appointment, Intake, PlaceBooking, ServiceSnapshot, VisitTime, actor_of
 from models.cache import FreshCache
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Principal, Public
+from models.off_hours import off_hours
 from models.ports import Claims, Directory
 from models.providers import Offering, Service
 from models.wallclock import midnight
@@ -43,6 +45,26 @@ class Placement:
     body_hash: str
 
 
+class Wish(NamedTuple):
+    """A time that somebody wanted, of one service of one provider."""
+
+    provider_id: str
+    practitioner_id: str
+    service_id: str
+    start: datetime
+    timezone: str
+
+    @classmethod
+    def of(cls, command: PlaceBooking) -> Wish:
+        """What a booking wants."""
+        return cls(command.provider_id, command.practitioner_id, command.service.id, command.start, command.timezone)
+
+    @classmethod
+    def to_move(cls, booked: Appointment, start: datetime) -> Wish:
+        """What a visit is to be moved to."""
+        return cls(booked.provider_id, booked.practitioner_id, booked.service.id, start, booked.timezone)
+
+
 class Placements:
     """Turns requests into commands."""
 
@@ -59,16 +81,7 @@ class Placements:
         service = offering.provider.service(placement.service_id)
         if service is None:
             raise not_found()
-        slot = candidate(
-            offering.availability,
-            service.timing,
-            ZoneInfo(offering.clinic.timezone),
-            placement.start,
-            datetime.now(UTC),
-            min_notice_minutes=offering.min_notice_minutes,
-            horizon_days=offering.horizon_days,
-            absent=offering.absences,
-        )
+        slot = _bookable(offering, service.timing, placement.start)
         if isinstance(slot, SlotProblem):
             raise VisitNowError(_PROBLEMS[slot])
         return PlaceBooking(
@@ -81,29 +94,43 @@ class Placements:
             actor=actor_of(placement.principal.subject, placement.principal.roles),
             body_hash=placement.body_hash,
             service=_snapshot(service),
-            start=slot.start,
-            end=slot.end,
-            claim_start=slot.claim_start,
-            claim_end=slot.claim_end,
-            capacity=slot.capacity if slot.capacity and slot.capacity > 1 else None,
+            **dict(_time(slot)),
             timezone=offering.clinic.timezone,
             policy=offering.tenant.policy,
             policy_version=offering.tenant.policy_version,
             has_intake=not placement.intake.is_empty,
         )
 
-    async def alternatives(self, command: PlaceBooking) -> list[datetime]:
-        """The next free starts of the same service after the wanted one; shared by everybody who lost the same race."""
-        key = (command.provider_id, command.service.id, command.start)
-        return await self._alternatives.get(key, lambda: self._next_free(command))
+    async def time_of(self, booked: Appointment, start: datetime, *, overrides: bool) -> VisitTime:
+        """The same visit, as long as it was booked, at another time; with `overrides` whatever the hours and notice.
 
-    async def _next_free(self, command: PlaceBooking) -> list[datetime]:
-        offering = await self._offering(command.provider_id)
-        service = offering.provider.service(command.service.id)
+        Raises `slot_invalid`, `too_soon` or `too_far`.
+        """
+        try:
+            offering = await self._offering(booked.provider_id)
+        except VisitNowError as error:
+            raise VisitNowError(Code.SLOT_INVALID) from error
+        published = offering.provider.service(booked.service.id)
+        timing = _timing(booked.service, published)
+        slot = _bookable(offering, timing, start)
+        if isinstance(slot, SlotProblem) and overrides:
+            slot = off_hours(offering.availability, timing, ZoneInfo(booked.timezone), start, datetime.now(UTC))
+        if isinstance(slot, SlotProblem):
+            raise VisitNowError(_PROBLEMS[slot])
+        return _time(slot)
+
+    async def alternatives(self, wish: Wish) -> list[datetime]:
+        """The next free starts of the same service after the wanted one; shared by everybody who lost the same race."""
+        key = (wish.provider_id, wish.service_id, wish.start)
+        return await self._alternatives.get(key, lambda: self._next_free(wish))
+
+    async def _next_free(self, wish: Wish) -> list[datetime]:
+        offering = await self._offering(wish.provider_id)
+        service = offering.provider.service(wish.service_id)
         if service is None:
             return []
-        zone = ZoneInfo(command.timezone)
-        first = command.start.astimezone(zone).date()
+        zone = ZoneInfo(wish.timezone)
+        first = wish.start.astimezone(zone).date()
         last = first + timedelta(days=ALTERNATIVES_DAYS)
         # A day more on each side: claims of overnight sessions and of buffers reach over midnight.
         begin, end = midnight(first, zone) - _ONE_DAY, midnight(last, zone) + 2 * _ONE_DAY
@@ -114,11 +141,11 @@ class Placements:
             first,
             last,
             now=datetime.now(UTC),
-            busy=[*offering.absences, *await self._claims.busy(Public(), command.practitioner_id, begin, end)],
+            busy=[*offering.absences, *await self._claims.busy(Public(), wish.practitioner_id, begin, end)],
             min_notice_minutes=offering.min_notice_minutes,
             horizon_days=offering.horizon_days,
         )
-        return [slot.start for slot in free if slot.start > command.start][:ALTERNATIVES]
+        return [slot.start for slot in free if slot.start > wish.start][:ALTERNATIVES]
 
     def published(self, provider_id: str) -> None:
         """Forget what is kept of a profile that has changed."""
@@ -129,6 +156,40 @@ class Placements:
         if offering is None:
             raise not_found()
         return offering
+
+
+def _bookable(offering: Offering, timing: ServiceTiming, start: datetime) -> Slot | SlotProblem:
+    return candidate(
+        offering.availability,
+        timing,
+        ZoneInfo(offering.clinic.timezone),
+        start,
+        datetime.now(UTC),
+        min_notice_minutes=offering.min_notice_minutes,
+        horizon_days=offering.horizon_days,
+        absent=offering.absences,
+    )
+
+
+def _time(slot: Slot) -> VisitTime:
+    return VisitTime(
+        start=slot.start,
+        end=slot.end,
+        claim_start=slot.claim_start,
+        claim_end=slot.claim_end,
+        capacity=slot.capacity if slot.capacity > 1 else None,
+    )
+
+
+def _timing(booked: ServiceSnapshot, published: Service | None) -> ServiceTiming:
+    """A visit keeps the length that it was booked with; where visits may start is as it is published now."""
+    return ServiceTiming(
+        booked.id,
+        booked.duration_minutes,
+        booked.buffer_before_minutes,
+        booked.buffer_after_minutes,
+        published.slot_step_minutes if published is not None else None,
+    )
 
 
 def _snapshot(service: Service) -> ServiceSnapshot:

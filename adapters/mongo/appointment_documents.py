@@ -56,6 +56,7 @@ class Happening(NamedTuple):
     type: EventType
     at: datetime
     actor: Actor = SYSTEM
+    start: datetime | None = None
 
 
 def first_document(step: HoldSlot, sealed_intake: bytes | None) -> Document:
@@ -123,6 +124,7 @@ def changed(values: Document, at: datetime, *happenings: Happening) -> list[Docu
             "at": literal(one.at),
             "by": literal(one.actor.kind),
             "event": literal(one.type),
+            **({} if one.start is None else {"start": literal(one.start)}),
         }
         for one in happenings
     ]
@@ -180,7 +182,11 @@ def advanced(step: Advance) -> list[Document]:
     if step.payment_id is not None:
         # The payment that settled the order stays named; what comes on top of it is in `payments`.
         values["payment_id"] = {"$ifNull": ["$payment_id", literal(step.payment_id)]}
-    return changed(values, step.at, Happening(step.event_id, step.event, step.at, step.actor))
+    if step.moved_to is not None:
+        values |= {name: literal(getattr(step.moved_to, name)) for name in ("start", "end", "capacity")}
+        values["closes_at"] = literal(step.closes_at)
+    start = None if step.moved_to is None else step.moved_to.start
+    return changed(values, step.at, Happening(step.event_id, step.event, step.at, step.actor, start))
 
 
 def _waiting_for(waiting_for: WaitingFor | None) -> object:

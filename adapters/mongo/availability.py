@@ -119,6 +119,26 @@ class MongoClaims:
         return booked
 
     @answering
+    async def move(self, scope: Scope, claim: ClaimRef, command: PlaceBooking) -> bool:
+        """One update of the claim's cells, which the index checks as it does an insert; a seat is taken beside the old.
+
+        So there is no moment with two claims on one person's time, nor one without any.
+        """
+        require(scope, claims.owner(command))
+        wanted = cells(command.claim_start, command.claim_end)
+        if command.capacity is not None:
+            moved = await self._join(claims.taken_over(command, None), command) is not None
+        elif claim.capacity is not None:
+            moved = await self._insert_or_reclaim(
+                self._slots, claims.booked_claim(command), command.practitioner_id, wanted
+            )
+        else:
+            moved = await self._shift(scope, claim, command, wanted)
+        if moved:
+            await self._time_changed(command.practitioner_id)
+        return moved
+
+    @answering
     async def release(self, scope: Scope, claim: ClaimRef) -> None:
         """One delete; a seat is pulled, and its session goes with the last one."""
         if claim.capacity is None:
@@ -278,6 +298,19 @@ class MongoClaims:
             else:
                 return True, claims.intake_of(after, command.body_hash)
         return False, None
+
+    async def _shift(self, scope: Scope, claim: ClaimRef, command: PlaceBooking, wanted: Sequence[int]) -> bool:
+        for last in (False, True):
+            try:
+                done = await self._slots.update_one(
+                    scoped(scope, claims.may_shift(claim, command)), claims.shifted(command), comment=reason_of(scope)
+                )
+            except DuplicateKeyError:
+                if last or not await self._reclaim(command.practitioner_id, wanted, command.appointment_id):
+                    return False
+            else:
+                return bool(done.matched_count)
+        return False
 
     async def _keep_intake(self, command: PlaceBooking, intake: Intake) -> None:
         """Put the sealed words on the tentative claim of this very body, once."""

@@ -178,6 +178,15 @@ class MongoAppointments:
         )
 
     @answering
+    async def note_override(self, scope: Scope, appointment_id: str, reason: str) -> None:
+        """Sealed like every word about a patient's visit. Raises `not_found`."""
+        found = await self._look(scope, appointment_id, "subject_id")
+        sealed = await self._vault.seal(str(found["subject_id"]), DataClass.CLINICAL, {"reason": reason})
+        await self._appointments.update_one(
+            scoped(scope, {"_id": appointment_id}), {"$set": {"sealed.override": sealed}}, comment=reason_of(scope)
+        )
+
+    @answering
     async def find(self, scope: Scope, appointment_id: str, *, open_sealed: bool = True) -> Appointment | None:
         """One read by id, and one look into the vault where there is something to open."""
         return await self._one(scope, {"_id": appointment_id}, open_sealed=open_sealed)

@@ -149,6 +149,33 @@ def booked_before(command: PlaceBooking) -> Document:
     return {"_id": command.appointment_id, "kind": "booked", "visit_start": command.start}
 
 
+def booked_claim(command: PlaceBooking) -> Document:
+    """The claim of somebody who had a seat and gets a time of their own."""
+    return {
+        "_id": command.appointment_id,
+        **_time(command),
+        "subject_id": command.subject_id,
+        "kind": "booked",
+        "body_hash": command.body_hash,
+        "tentative": False,
+        "expires_at": None,
+    }
+
+
+def may_shift(claim: ClaimRef, command: PlaceBooking) -> Document:
+    """The booked claim where it was, or where it is to be; a try that comes much too late finds it elsewhere."""
+    return {
+        "_id": command.appointment_id,
+        "kind": "booked",
+        "visit_start": {"$in": [claim.start, command.start]},
+    }
+
+
+def shifted(command: PlaceBooking) -> Document:
+    """The claim at the command's time."""
+    return {"$set": _time(command)}
+
+
 def intake_of(claim: Document, body_hash: str) -> bytes | None:
     """The sealed words on a claim (or a seat), where they came with that body."""
     intake = claim.get("intake")

@@ -89,6 +89,11 @@ class HistoryView(BaseModel):
     at: UtcDatetime
     by: ActorKind
     event: EventType
+    start: UtcDatetime | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="The time that the visit was moved to, where it was.",
+    )
 
 
 class AppointmentView(BaseModel):

@@ -118,6 +118,16 @@ async def cancel(who: httpx.AsyncClient, appointment: str, reason: str = "not ne
     return await who.post(f"/v1/appointments/{appointment}/cancel", json={"reason": reason})
 
 
+async def say(who: httpx.AsyncClient, appointment: str, step: str, **body: object) -> httpx.Response:
+    """Try to say how far a visit is: `check-in`, `start`, `complete` or `no-show`."""
+    return await who.post(f"/v1/appointments/{appointment}/{step}", json=body or None)
+
+
+async def reschedule(who: httpx.AsyncClient, appointment: str, start: str, **more: object) -> httpx.Response:
+    """Try to move a visit."""
+    return await who.post(f"/v1/appointments/{appointment}/reschedule", json={"start": start, **more})
+
+
 async def temporal(stack: Stack) -> Client:
     """A client of the stack's namespace."""
     return await connect_temporal(stack.settings)

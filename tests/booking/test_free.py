@@ -49,12 +49,12 @@ async def test_without_payment_it_is_confirmed_at_once(shared_stack: Stack, serv
         start = await a_start(shared_stack, wanted)
         confirmed = ok(await ask(shared_stack, who, wanted, start, reason="a cough", patient=_CHILD), 201)
         assert (confirmed["state"], confirmed["payment_state"]) == ("confirmed", payment_state)
-        assert (confirmed["payment"], confirmed["actions"]) == (None, ["cancel"])
+        assert (confirmed["payment"], confirmed["actions"]) == (None, ["cancel", "reschedule"])
         assert (confirmed["reason"], confirmed["patient"]) == ("a cough", _CHILD)
         assert confirmed["waiting_for"]["event"] == "visit"
         assert datetime.fromisoformat(confirmed["waiting_for"]["until"]) == datetime.fromisoformat(
-            confirmed["end"]
-        ) + timedelta(hours=24)
+            confirmed["start"]
+        ) + timedelta(minutes=30)
         assert [step["event"] for step in confirmed["history"]] == ["appointment.confirmed"]
     claim = shared_stack.db.slots.find_one({"_id": confirmed["id"]})
     assert claim is not None

@@ -107,7 +107,7 @@ async def test_the_browser_s_report_confirms(shared_stack: Stack, outcome: str) 
         paid = await pay(shared_stack, held, outcome, webhook="never")
         confirmed = ok(await report(who, held["id"], paid))
         assert (confirmed["state"], confirmed["payment_state"]) == ("confirmed", "captured")
-        assert (confirmed["payment"], confirmed["actions"]) == (None, ["cancel"])
+        assert (confirmed["payment"], confirmed["actions"]) == (None, ["cancel", "reschedule"])
         async with nothing_changes(shared_stack):
             assert ok(await report(who, held["id"], paid))["version"] == confirmed["version"]
     money = await money_of(shared_stack, held["id"])

@@ -40,7 +40,7 @@ from models.payments import (
 from sandbox.servers.stack import Addresses
 from sandbox.servers.temporal import ensure_namespace
 from tests.booking.support import somebody
-from tests.clinics import Offer, catalogue, offer
+from tests.clinics import Offer, catalogue, employee, offer
 from tests.stack import LONG, _prepare, eventually
 from workers.main import BOOKING_WORKFLOWS, _steps, workflow_runner
 from workflows.gateway import Placement, Stores, WorkflowGateway
@@ -49,6 +49,7 @@ from workflows.policies import BOOKING_QUEUE, GATEWAY_QUEUE
 TEST = System("tests")
 STEADY, SWIFT = offer("steady", "visit"), offer("swift", "visit")
 FEE = 60_000
+S = AppointmentState
 CAPTURED, AUTHORIZED = GatewayPaymentStatus.CAPTURED, GatewayPaymentStatus.AUTHORIZED
 
 
@@ -159,6 +160,11 @@ class House:
         cancelled, _ = await self.gateway.cancel(who, appointment.id, "made up")
         return cancelled
 
+    async def say(self, appointment: Appointment, to: AppointmentState) -> Appointment:
+        """The clinic says how far the visit is."""
+        staff = employee("steady", Role.STAFF).principal("tests")
+        return await self.gateway.visits.attend(staff, appointment.id, to)
+
     async def tell(self, appointment: Appointment) -> None:
         """A webhook says that there is something to look at."""
         await self.gateway.report_payment(appointment.id, order_of(appointment), None)
@@ -257,6 +263,22 @@ async def test_a_second_capture_of_a_confirmed_visit_goes_back(house: House) -> 
     seen = await house.settled(held, 2)
     assert seen.payment_state is PaymentState.REFUNDED
     assert (house.bank.sent_back(first), house.bank.sent_back(second)) == ([FEE], [FEE])
+
+
+async def test_a_second_capture_goes_back_also_when_the_patient_is_there(house: House) -> None:
+    held = await house.held(STEADY)
+    first = house.bank.paid(order_of(held), AUTHORIZED)
+    await house.tell(held)
+    await house.until(held, lambda seen: seen.state is AppointmentState.CONFIRMED)
+    strays = []
+    for number, to in enumerate((S.CHECKED_IN, S.NO_SHOW, S.CHECKED_IN, S.IN_CONSULTATION, S.COMPLETED), start=1):
+        assert (await house.say(held, to)).state is to
+        strays.append(house.bank.paid(order_of(held), CAPTURED))
+        await house.tell(held)
+        seen = await house.settled(held, number)
+        assert (seen.state, seen.captured - seen.refund_reserved) == (to, FEE)
+    assert house.bank.sent_back(first) == []
+    assert [house.bank.sent_back(one) for one in strays] == [[FEE]] * 5
 
 
 async def test_of_two_captures_before_anybody_looked_one_goes_back(house: House) -> None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.booking import FINAL_STATES, Appointment, AppointmentState, ServiceSnapshot
-from models.booking_view import Action, actions, cancel_terms, payment_offer
+from models.booking_view import STEPS, Action, actions, cancel_terms, payment_offer
 from models.identity import PLATFORM, Principal, Role
 from models.money import Money
 from models.payments import PaymentState
-from models.policy import RefundStep, TenantPolicy
+from models.policy import RefundStep, TenantPolicy, reschedule_until
 from models.providers import PaymentMode, VisitMode
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -98,12 +98,45 @@ def test_nothing_is_paid_without_an_order_after_the_deadline_or_twice(changes: d
 
 
 def test_only_the_desk_and_the_admin_refund_and_only_what_is_left() -> None:
-    assert actions(_confirmed(), STAFF, NOW) == (Action.CANCEL, Action.REFUND)
-    assert actions(_confirmed(), ADMIN, NOW) == (Action.CANCEL, Action.REFUND)
-    assert actions(_confirmed(), DOCTOR, NOW) == (Action.CANCEL,)
-    assert actions(_confirmed(), PATIENT, NOW) == (Action.CANCEL,)
+    at_the_clinic = (Action.CANCEL, Action.RESCHEDULE, Action.CHECK_IN, Action.NO_SHOW)
+    assert actions(_confirmed(), STAFF, NOW) == (*at_the_clinic, Action.REFUND)
+    assert actions(_confirmed(), ADMIN, NOW) == (*at_the_clinic, Action.REFUND)
+    assert actions(_confirmed(), DOCTOR, NOW) == at_the_clinic
+    assert actions(_confirmed(), PATIENT, NOW) == (Action.CANCEL, Action.RESCHEDULE)
     assert Action.REFUND not in actions(_confirmed(refund_reserved=50_000), STAFF, NOW)
     assert Action.REFUND in actions(_confirmed(refund_reserved=49_999), STAFF, NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        (State.HELD, set()),
+        (State.CONFIRMED, {Action.CHECK_IN, Action.NO_SHOW}),
+        (State.CHECKED_IN, {Action.START, Action.NO_SHOW}),
+        (State.IN_CONSULTATION, {Action.COMPLETE}),
+        (State.NO_SHOW, {Action.CHECK_IN}),
+        (State.COMPLETED, set()),
+        (State.CANCELLED, set()),
+    ],
+)
+def test_each_step_of_a_visit_is_offered_to_the_clinic_when_it_is_next(
+    state: AppointmentState, offered: set[Action]
+) -> None:
+    seen = _confirmed(state=state)
+    for viewer in (STAFF, DOCTOR, ADMIN):
+        assert set(actions(seen, viewer, NOW)) & set(STEPS) == offered
+        assert not set(actions(seen, viewer, seen.closes_at)) & set(STEPS)
+    assert not set(actions(seen, PATIENT, NOW)) & set(STEPS)
+
+
+def test_patients_move_their_visits_until_the_policy_s_hours_before_and_clinics_any_time() -> None:
+    seen = _confirmed()
+    last = reschedule_until(seen.policy, seen.start)
+    assert Action.RESCHEDULE in actions(seen, PATIENT, last - timedelta(seconds=1))
+    assert Action.RESCHEDULE not in actions(seen, PATIENT, last)
+    assert Action.RESCHEDULE in actions(seen, STAFF, last)
+    for state in set(State) - {State.CONFIRMED}:
+        assert Action.RESCHEDULE not in actions(_confirmed(state=state), STAFF, NOW)
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES | {State.IN_CONSULTATION, State.NO_SHOW}))

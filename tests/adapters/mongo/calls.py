@@ -227,6 +227,8 @@ def _on_claims(stores: Repositories, world: World) -> dict[str, Call]:
     claims, claimed, seated = stores.claims, world.claimed, world.seated
     fresh = world.claimed.model_copy(update={"appointment_id": new("apt"), "practitioner_id": new("prc")})
     sitting = seated.model_copy(update={"appointment_id": new("apt")})
+    later, another_day = _at(claimed, 700), _at(seated, 1500)
+    alone = _at(sitting, 760).model_copy(update={"capacity": None})
     return {
         "claims.tentative": lambda scope: claims.tentative(scope, fresh, an_intake(), soon()),
         "claims.tentative (a seat)": lambda scope: claims.tentative(scope, sitting, an_intake(), soon()),
@@ -239,11 +241,22 @@ def _on_claims(stores: Repositories, world: World) -> dict[str, Call]:
         ),
         "claims.blocks": lambda scope: claims.blocks(scope, world.leave.id),
         "claims.unblock": lambda scope: claims.unblock(scope, world.leave.id, world.provider),
+        "claims.move": lambda scope: claims.move(scope, claimed.claim, later),
+        "claims.move (a seat)": lambda scope: claims.move(scope, seated.claim, another_day),
+        "claims.move (off a seat)": lambda scope: claims.move(scope, seated.claim, alone),
         "claims.drop_tentative": lambda scope: claims.drop_tentative(scope, claimed.claim),
         "claims.drop_tentative (a seat)": lambda scope: claims.drop_tentative(scope, seated.claim),
         "claims.release": lambda scope: claims.release(scope, claimed.claim),
         "claims.release (a seat)": lambda scope: claims.release(scope, seated.claim),
     }
+
+
+def _at(command: PlaceBooking, minute: int) -> PlaceBooking:
+    """The same booking, so many minutes after the day has begun."""
+    start = DAY + minutes(minute)
+    times = {"start": start, "end": start + (command.end - command.start)}
+    claimed = {"claim_start": start, "claim_end": start + (command.claim_end - command.claim_start)}
+    return command.model_copy(update={**times, **claimed})
 
 
 def _on_appointments(stores: Repositories, world: World, appointment: str) -> dict[str, Call]:
@@ -260,6 +273,7 @@ def _on_appointments(stores: Repositories, world: World, appointment: str) -> di
             scope, appointment, world.refund_id, RefundState.PROCESSED, DAY
         ),
         "appointments.note_cancellation": lambda scope: appointments.note_cancellation(scope, appointment, "no time"),
+        "appointments.note_override": lambda scope: appointments.note_override(scope, appointment, "an emergency"),
         "appointments.advance": lambda scope: appointments.advance(scope, cancelled),
         "appointments.find": lambda scope: appointments.find(scope, appointment),
         "appointments.by_order": lambda scope: appointments.by_order(scope, world.order),

@@ -107,6 +107,7 @@ EXCUSED: Final = {
     ("claims.tentative", "update", "slots"): _SESSION,
     ("claims.hold", "findAndModify", "slots"): _SESSION,
     ("claims.book", "update", "slots"): _SESSION,
+    ("claims.move", "findAndModify", "slots"): _SESSION,
     ("claims.drop_tentative", "findAndModify", "slots"): _SESSION,
     ("claims.release", "findAndModify", "slots"): _SESSION,
     ("tries.take", "findAndModify", "sign_in_tries"): _COUNTED,
