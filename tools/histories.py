@@ -28,6 +28,7 @@ from models.ids import (
     message_workflow_id,
     onboarding_workflow_id,
     refund_workflow_id,
+    reminder_workflow_id,
 )
 from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import ensure_namespace
@@ -38,6 +39,7 @@ from tests.clinics import employee
 from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
 from tests.onboarding.support import Office
+from tests.reminders.support import REMINDERS, Desk
 from tests.stack import LONG, Stack, eventually, running
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
@@ -153,6 +155,16 @@ async def export_messages(stack: Stack, temporal: Client) -> None:
             await _save(temporal, f"{name}.message", message_workflow_id(message.id))
 
 
+async def export_reminders(desk: Desk) -> None:
+    """Write the histories of reminders, in place of those that were there."""
+    for old in HISTORIES.glob("*.reminder.json"):
+        old.unlink()
+    async with desk.at_work():
+        for name, play in REMINDERS.items():
+            command = await play(desk)
+            await _save(desk.client, f"{name}.reminder", reminder_workflow_id(command.appointment_id))
+
+
 async def _save(temporal: Client, name: str, workflow_id: str) -> None:
     """Write one workflow's history; nothing where there never was such a workflow."""
     try:
@@ -180,18 +192,19 @@ async def _on(stack: Stack, servers: LocalServers) -> None:
     temporal = await connect_temporal(stack.settings)
     await export(Town(stack, servers, temporal))
     await export_messages(stack, temporal)
-    await _practices(stack.settings)
+    await _alone(stack.settings)
 
 
-async def _practices(settings: Settings) -> None:
+async def _alone(settings: Settings) -> None:
     stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody)
-    # The stack's own worker serves the same queues; in a namespace of its own the office is alone.
-    alone = settings.model_copy(update={"temporal_namespace": f"{settings.temporal_namespace}-practices"})
+    # The stack's own worker serves the same queues; in a namespace of its own an office and a desk are alone.
+    alone = settings.model_copy(update={"temporal_namespace": f"{settings.temporal_namespace}-alone"})
     ensure_namespace(alone.temporal_address, alone.temporal_namespace)
     client = await connect_temporal(alone)
     await register_search_attributes(client)
     try:
         await export_onboarding(Office(stores, client))
+        await export_reminders(Desk(stores, client))
     finally:
         await stores.close()
 

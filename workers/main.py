@@ -21,6 +21,7 @@ from activities.onboarding import OnboardingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
+from activities.reminders import ReminderActivities
 from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
@@ -48,6 +49,8 @@ from workflows.onboarding import OnboardingWorkflow
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
 from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_QUEUE
+from workflows.reminders import ReminderWorkflow
+from workflows.reminding import ReminderFollower
 from workflows.reporter import Reporter
 from workflows.upkeep import UpkeepWorkflow
 
@@ -61,7 +64,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     LeaveWorkflow,
     OnboardingWorkflow,
 )
-NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow,)
+NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, ReminderWorkflow)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -194,6 +197,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, reporter)
     upkeep = UpkeepActivities(stores.upkeep, reporter)
     messaging = MessagingActivities(stores.notifications, FileTexts(), wired.carrier)
+    reminders = ReminderActivities(stores.reminders, stores.users)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
@@ -202,7 +206,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
             [*_steps(booking), *_steps(payments), *_steps(availability), *_steps(onboarding), *_steps(practices)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
-        Family.NOTIFY: (NOTIFY_QUEUE, list(NOTIFY_WORKFLOWS), _steps(messaging)),
+        Family.NOTIFY: (NOTIFY_QUEUE, list(NOTIFY_WORKFLOWS), [*_steps(messaging), *_steps(reminders)]),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep)]),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
@@ -242,8 +246,7 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
 
 def _followers(wired: Wired) -> tuple[Follower, ...]:
     """Whose work begins where an appointment changes."""
-    del wired
-    return ()
+    return (ReminderFollower(wired.client),)
 
 
 async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Event) -> None:

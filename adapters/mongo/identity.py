@@ -114,6 +114,12 @@ class MongoUsers:
         return await self._one(scope, {"_id": user_id})
 
     @answering
+    async def timezone(self, scope: Scope, user_id: str) -> str | None:
+        """The zone by which somebody lives, without opening who they are; None where they are unknown."""
+        found = await self._users.find_one(scoped(scope, {"_id": user_id}), ["timezone"], comment=reason_of(scope))
+        return None if found is None else str(found["timezone"])
+
+    @answering
     async def by_phone(self, scope: Scope, phone: str) -> Account | None:
         """The patient with that number. Raises ValueError where it is none."""
         return await self._one(scope, {"phone_index": self._index(AddressKind.PHONE, normal_phone(phone))})

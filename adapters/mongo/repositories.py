@@ -25,6 +25,7 @@ from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.practices import MongoPractices
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
+from adapters.mongo.reminders import MongoReminders
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
@@ -57,6 +58,7 @@ class Repositories:
     database: Database
     claims: MongoClaims
     appointments: MongoAppointments
+    reminders: MongoReminders
     directory: MongoDirectory
     search: MongoSearch
     publications: MongoPublications
@@ -107,6 +109,7 @@ class Repositories:
             database=database,
             claims=MongoClaims(database, vault, on_time_changed),
             appointments=MongoAppointments(database, vault),
+            reminders=MongoReminders(database),
             directory=directory,
             search=search,
             publications=MongoPublications(database, search, on_published),

@@ -29,6 +29,9 @@ _IDLE = frozenset({"relay_leases", "audit", "provider_days"})
 """What changes while nobody asks for anything: the relay's lease, the audit, which it writes after the fact, and the
 search's entries, which it makes anew every now and then."""
 
+_LATER = {"appointments": {"reminders": 0}}
+"""What is noted after the fact within what people change: why a visit that is booked late is not reminded of."""
+
 QUIET_SECONDS = 20.0
 
 
@@ -176,7 +179,7 @@ class Money:
 
 async def _dump(stack: Stack, client: Client) -> World:
     documents = {
-        name: list(stack.db[name].find(sort=[("_id", 1)]))
+        name: list(stack.db[name].find({}, _LATER.get(name), sort=[("_id", 1)]))
         for name in sorted(stack.db.list_collection_names())
         if name not in _IDLE
     }
@@ -185,9 +188,15 @@ async def _dump(stack: Stack, client: Client) -> World:
 
 
 def _has_plans(stack: Stack) -> bool:
-    """Whether something is about to happen by itself: a hold that expires, a refund under way, a word that waits."""
+    """Whether something is about to happen by itself: a hold that expires, a refund, a word that waits, an event."""
     soon = {"state": "held", "tenant_id": SWIFT_TENANT.id}
-    plans = (("appointments", soon), ("refunds", {"is_open": True}), ("webhook_inbox", {"waiting": True}))
+    told = {"outbox.0": {"$exists": True}}
+    plans = (
+        ("appointments", soon),
+        ("appointments", told),
+        ("refunds", {"is_open": True}),
+        ("webhook_inbox", {"waiting": True}),
+    )
     return any(stack.db[name].count_documents(query) for name, query in plans)
 
 

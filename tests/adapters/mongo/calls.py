@@ -23,6 +23,7 @@ from models.payments import (
 )
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
+from models.reminders import Fate, Outcome, Reminder
 from models.search import SearchQuery
 from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo import people
@@ -173,6 +174,20 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_messages(stores, world),
         **_on_days(stores, world),
         **of_visits(stores, world.visit),
+        **_on_reminders(stores, world),
+    }
+
+
+def _on_reminders(stores: Repositories, world: World) -> dict[str, Call]:
+    reminders, command = stores.reminders, world.appointment
+    one = Reminder(start=command.start, lead_seconds=60, due_at=command.start - minutes(1))
+    told = Outcome(reminder=one, fate=Fate.TOLD, at=DAY)
+    return {
+        "reminders.planned": lambda scope: reminders.planned(scope, command.appointment_id),
+        "reminders.record": lambda scope: reminders.record(scope, command.appointment_id, [told]),
+        "reminders.note_attendance": lambda scope: reminders.note_attendance(
+            scope, command.appointment_id, command.start, DAY, command.actor
+        ),
     }
 
 
