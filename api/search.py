@@ -51,6 +51,10 @@ class Searching:
         question = f"{limit} {cursor or ''} {query.model_dump_json(exclude_none=True)}"
         return await self._answers.get(question, lambda: self._shared(question, query, limit, cursor))
 
+    async def known(self, provider_id: str) -> Found | None:
+        """What searches know of one provider beside the profile."""
+        return await self._search.find(Public(), provider_id)
+
     async def _shared(self, question: str, query: SearchQuery, limit: int, cursor: str | None) -> bytes:
         if not self._subscription.connected:
             return await self._computed(query, limit, cursor)
@@ -79,6 +83,5 @@ class Searching:
             # Whoever went out of service a moment ago is in the projection still.
             if provider is not None and provider.clinic_id in clinics:
                 listing = Listing(provider=provider, clinic=clinics[provider.clinic_id])
-                shown = {"next_available": one.next_available, "distance_km": one.distance_km}
-                views.append(ProviderView.of(listing).model_copy(update=shown))
+                views.append(ProviderView.of(listing).with_found(one))
         return views

@@ -29,6 +29,7 @@ from api.phone_sign_in import PhoneSignIn
 from api.presenter import Presenter
 from api.profiles import Profiles
 from api.publishing import Publisher
+from api.reviews import Reviewing
 from api.search import Searching
 from api.sessions import Sessions
 from api.sign_in import SignIn
@@ -69,6 +70,7 @@ class Services:
     own_accounts: OwnAccounts
     profiles: Profiles
     consenting: Consenting
+    reviewing: Reviewing
     staff: Staff
     hosts: ClinicHosts
     presenter: Presenter

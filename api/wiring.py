@@ -33,6 +33,7 @@ from api.metrics import Metrics
 from api.people import Doing, People
 from api.presenter import Presenter
 from api.publishing import Publisher
+from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
 from api.streams import Streams
@@ -186,6 +187,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         own_accounts=people.own_accounts,
         profiles=people.profiles,
         consenting=people.consenting,
+        reviewing=Reviewing(stores.reviews, stores.directory, people.audit),
         staff=people.staff,
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),

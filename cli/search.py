@@ -36,7 +36,9 @@ async def rebuilt(settings: Settings) -> int:
     stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody_listens, appname="visitnow-search")
     try:
         pages = Pages(redis, settings.database)
-        projector = Projector(stores.search, stores.directory, stores.claims, stores.leases, pages.drop_all)
+        projector = Projector(
+            stores.search, stores.directory, stores.claims, stores.reviews, stores.leases, pages.drop_all
+        )
         return await projector.rebuild()
     finally:
         await stores.close()

@@ -27,6 +27,8 @@ class AuditAction(StrEnum):
     STAFF_INVITED = "staff.invited"
     STAFF_JOINED = "staff.joined"
     STAFF_REMOVED = "staff.removed"
+    REVIEWED = "review.written"
+    REVIEW_MODERATED = "review.moderated"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"

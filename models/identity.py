@@ -45,6 +45,8 @@ class Permission(StrEnum):
     DEPENDANT_MANAGE = "dependant:manage"
     CONSENT_OWN = "consent:own"
     DAY_READ = "day:read"
+    REVIEW_WRITE = "review:write"
+    REVIEW_MODERATE = "review:moderate"
     STAFF_READ = "staff:read"
     STAFF_MANAGE = "staff:manage"
     SUMMARY_WRITE = "summary:write"
@@ -80,6 +82,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.APPOINTMENT_PAY,
             Permission.DEPENDANT_MANAGE,
             Permission.CONSENT_OWN,
+            Permission.REVIEW_WRITE,
         }
     ),
     Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE}),
@@ -104,6 +107,7 @@ PLATFORM_ADMIN_PERMISSIONS = frozenset(
         Permission.ACCOUNT_OWN,
         Permission.PASSWORD_OWN,
         Permission.APPLICATION_REVIEW,
+        Permission.REVIEW_MODERATE,
     }
 )
 """What an admin of the platform may do; they read no patient's record by virtue of that.

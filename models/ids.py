@@ -43,6 +43,12 @@ def keyless_refund_id(appointment_id: str, cause: str) -> str:
     return f"rfd_{_base32(digest)}"
 
 
+def review_id(appointment_id: str) -> str:
+    """The id of the one review that a visit can have."""
+    digest = hashlib.sha256(f"review\n{appointment_id}".encode()).digest()
+    return f"rev_{_base32(digest)}"
+
+
 def reference(appointment_id: str) -> str:
     """What a person reads out at the front desk: `VN-` and 8 characters without look-alikes."""
     digest = hashlib.sha256(appointment_id.encode()).digest()

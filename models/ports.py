@@ -233,6 +233,10 @@ class Tenancy(Protocol):
 class Search(Protocol):
     """The projection that searches read."""
 
+    async def find(self, scope: Scope, provider_id: str) -> Found | None:
+        """What is known of one provider who can be found."""
+        ...
+
     async def page(self, scope: Scope, query: SearchQuery, limit: int, cursor: str | None) -> Page[Found]:
         """Results in the order asked for. Raises `ValueError` for another search's cursor."""
         ...

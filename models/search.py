@@ -217,3 +217,6 @@ class Found(NamedTuple):
     provider_id: str
     next_available: datetime | None
     distance_km: float | None
+    rating: float | None = None
+    """The Bayesian average of all published ratings, to one decimal; None where nobody has rated."""
+    ratings: int = 0

@@ -275,7 +275,7 @@ async def _project(settings: Settings, stores: Repositories, stop: asyncio.Event
         except UnavailableError as error:
             log.warning("search pages away", error_type=type(error).__name__)
 
-    projector = Projector(stores.search, stores.directory, stores.claims, stores.leases, changed)
+    projector = Projector(stores.search, stores.directory, stores.claims, stores.reviews, stores.leases, changed)
     listener = FeedListener(url, settings.database, projector.time_changed, projector.published)
     listening = asyncio.create_task(listener.run())
     try:

@@ -1,4 +1,4 @@
-"""Keeps what searches read up with profiles, hours, leave and claims: one process at a time, a little at a time."""
+"""Keeps what searches read up with profiles, hours, leave, claims and ratings: one process at a time, in turns."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from models.free_days import free_days, searched_span
 from models.identity import System
 from models.ids import random_id
 from models.ports import Claims, Leases
+from models.review_ports import Reviews
 from models.search import FreeDay
 from models.wallclock import midnight
 
@@ -49,6 +50,7 @@ class Projector:
         search: MongoSearch,
         directory: MongoDirectory,
         claims: Claims,
+        reviews: Reviews,
         leases: Leases,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
@@ -56,6 +58,7 @@ class Projector:
         self._search = search
         self._directory = directory
         self._claims = claims
+        self._reviews = reviews
         self._leases = leases
         self._changed = changed
         self._owner = random_id("projector")
@@ -102,7 +105,7 @@ class Projector:
         return len(wanted)
 
     async def refresh(self, provider_id: str) -> bool:
-        """Count one provider's free days; whether a search may answer otherwise than before."""
+        """Count one provider's free days and ratings; whether a search may answer otherwise than before."""
         now = datetime.now(UTC)
         days: list[FreeDay] = []
         due = now + REVIEW
@@ -118,7 +121,10 @@ class Projector:
                 # From then on the first free time is too soon to be booked.
                 passes = days[0].first - timedelta(minutes=offering.min_notice_minutes)
                 due = min(due, max(passes, now + SOONEST))
-        return await self._search.put_days(PROJECTOR, provider_id, days, due)
+        rated = await self._search.put_rating(
+            PROJECTOR, provider_id, await self._reviews.rating(PROJECTOR, provider_id)
+        )
+        return await self._search.put_days(PROJECTOR, provider_id, days, due) or rated
 
     async def rebuild(self) -> int:
         """Make every entry anew from what it is projected from; how many there are."""

@@ -26,6 +26,7 @@ from adapters.mongo.practices import MongoPractices
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.reminders import MongoReminders
+from adapters.mongo.reviews import MongoReviews
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.tenancy import MongoTenancy
@@ -78,6 +79,7 @@ class Repositories:
     consents: MongoConsents
     tokens: MongoTokens
     consultations: MongoConsultations
+    reviews: MongoReviews
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
@@ -129,6 +131,7 @@ class Repositories:
             consents=MongoConsents(database, FileNotices().version),
             tokens=MongoTokens(database),
             consultations=MongoConsultations(database, vault),
+            reviews=MongoReviews(database, vault, on_published),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),

@@ -21,6 +21,7 @@ from models.cursor import Key, decode_cursor, encode_cursor
 from models.identity import Scope
 from models.ports import Page
 from models.providers import Clinic, Location, Provider
+from models.reviews import Rating
 from models.search import (
     FACETS,
     NEVER,
@@ -37,6 +38,8 @@ from models.search import (
 
 DEFAULT_RADIUS_KM: Final = 25.0
 UNRATED: Final = 0
+_THOUSAND: Final = 1000
+_SHOWN: Final = {"next_available": 1, "rating": 1, "ratings": 1}
 _METRES: Final = 1000.0
 _ROUNDING_METRES: Final = 0.01
 _EARTH_RADIUS_KM: Final = 6378.1
@@ -101,6 +104,7 @@ class MongoSearch:
         kept: Document = {
             "day_tokens": {"$ifNull": ["$day_tokens", []]},
             "next_available": {"$ifNull": ["$next_available", literal(NEVER)]},
+            "ratings": {"$ifNull": ["$ratings", 0]},
             "rating": {"$ifNull": ["$rating", UNRATED]},
             "due_at": "$$NOW",
             "announced": False,
@@ -134,6 +138,22 @@ class MongoSearch:
         if not before:
             return False
         return before["announced"] is False or (before["day_tokens"], before["next_available"]) != (tokens, first)
+
+    @answering
+    async def put_rating(self, scope: Scope, provider_id: str, rating: Rating) -> bool:
+        """One update of how a provider is rated; whether that is another than before."""
+        fields: Document = {"rating": _rating_key(rating), "ratings": rating.count}
+        query = scoped(scope, {"_id": provider_id, "$or": [{name: {"$ne": value}} for name, value in fields.items()]})
+        result = await self._entries.update_one(query, {"$set": fields}, comment=reason_of(scope))
+        return result.modified_count > 0
+
+    @answering
+    async def find(self, scope: Scope, provider_id: str) -> Found | None:
+        """What is known of one provider who can be found: one read by id."""
+        found = await self._entries.find_one(
+            scoped(scope, {"_id": provider_id}, published=True), _SHOWN, comment=reason_of(scope)
+        )
+        return None if found is None else _found(found, None)
 
     @answering
     async def look_again(self, scope: Scope, provider_id: str) -> None:
@@ -189,7 +209,7 @@ class MongoSearch:
             conditions |= _after(query.sort, field, direction, cursor)
         found = await self._entries.find(
             scoped(scope, conditions, published=True),
-            {field: 1, "next_available": 1},
+            {**_SHOWN, field: 1},
             sort=[(field, direction), ("_id", ASCENDING)],
             limit=limit + 1,
             hint=f"by_{field}",
@@ -249,7 +269,7 @@ class MongoSearch:
             *pipeline,
             {"$sort": {"distance": 1, "_id": 1}},
             {"$limit": limit + 1},
-            {"$project": {"distance": 1, "next_available": 1}},
+            {"$project": {**_SHOWN, "distance": 1}},
         ]
         found = await self._entries.aggregate(pipeline, comment=reason_of(scope)).to_list(None)
         items = [_found(one, float(str(one["distance"])) / _METRES) for one in found[:limit]]
@@ -298,8 +318,20 @@ def _cursor(sort: Sort, key: object, last_id: str) -> str:
 
 def _found(entry: Document, distance_km: float | None) -> Found:
     first = entry["next_available"]
+    ratings = int(str(entry.get("ratings", 0)))  # entries of before there were any have none
     known = isinstance(first, datetime) and datetime.now(UTC) < first < NEVER
-    return Found(str(entry["_id"]), first if known and isinstance(first, datetime) else None, distance_km)
+    return Found(
+        provider_id=str(entry["_id"]),
+        next_available=first if known and isinstance(first, datetime) else None,
+        distance_km=distance_km,
+        rating=round(int(str(entry["rating"])) / _THOUSAND, 1) if ratings else None,
+        ratings=ratings,
+    )
+
+
+def _rating_key(rating: Rating) -> int:
+    """Thousandths of a star, so that orders and cursors need no fractions."""
+    return UNRATED if rating.mean is None else round(rating.mean * _THOUSAND)
 
 
 def _point(location: Location) -> Document:

@@ -94,7 +94,9 @@ async def providers(services: Wired, wanted: Annotated[ProviderFilters, Query()]
 async def profile(provider_id: str, services: Wired) -> ProfileView:
     """A provider's public profile."""
     offering = await services.free_times.offering(provider_id)
-    return ProfileView.of(Listing(provider=offering.provider, clinic=offering.clinic))
+    view = ProfileView.of(Listing(provider=offering.provider, clinic=offering.clinic))
+    known = await services.searching.known(provider_id)
+    return view if known is None else view.with_found(known)
 
 
 @router.get(

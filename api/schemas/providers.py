@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import BaseModel, Field
 
 from models.base import UtcDatetime
 from models.money import Money
 from models.providers import Clinic, Gender, Listing, Location, PaymentMode, Provider, Registration, Service, VisitMode
-from models.search import Facet
+from models.search import Facet, Found
 
 
 class ClinicView(BaseModel):
@@ -81,7 +83,10 @@ class ProviderView(BaseModel):
     languages: tuple[str, ...]
     registration: Registration
     clinic: ClinicView
-    rating: float | None = Field(default=None, description="1 to 5; null where nobody has rated yet.")
+    rating: float | None = Field(
+        default=None, description="1 to 5, a Bayesian average; null where nobody has rated yet."
+    )
+    ratings: int = Field(default=0, description="How many patients have rated.")
     fee_from: Money | None = Field(description="The smallest fee of all services.")
     next_available: UtcDatetime | None = Field(
         default=None, description="The first free time of any service, as far as searches know; null where none is."
@@ -101,6 +106,17 @@ class ProviderView(BaseModel):
             registration=provider.registration,
             clinic=ClinicView.of(listing.clinic),
             fee_from=provider.fee_from,
+        )
+
+    def with_found(self, found: Found) -> Self:
+        """The same with what searches know beside the profile."""
+        return self.model_copy(
+            update={
+                "next_available": found.next_available,
+                "distance_km": found.distance_km,
+                "rating": found.rating,
+                "ratings": found.ratings,
+            }
         )
 
 

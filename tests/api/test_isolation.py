@@ -26,7 +26,9 @@ from models.compliance import AuditAction
 from models.dependants import Dependant
 from models.errors import Code
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
+from models.ids import review_id
 from models.publishing import Leave
+from models.reviews import Opinion, review_of
 from models.sessions import Session
 from models.signatures import sign
 from sandbox.servers.stack import Addresses
@@ -160,6 +162,8 @@ class Scene(NamedTuple):
             "start_consultation": {},
             "complete": {},
             "mark_no_show": {},
+            "give_review": {"rating": 5},
+            "moderate": {"decision": "publish"},
             "login": {"email": "nobody@nowhere.example", "password": "made up"},
             "refresh": {"refresh_token": "ses_made_up.secret"},
             "request_code": {"phone": "+919812345678"},
@@ -220,6 +224,7 @@ class Scene(NamedTuple):
             "session_id": SESSION.id,
             "dependant_id": DEPENDANT.id,
             "purpose": "care",
+            "review_id": review_id(appointment.id),
             "clinic_id": appointment.clinic_id,
             "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
@@ -242,7 +247,10 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     held = await hold(stores, a_booking(ANANYA_RAO, patient, start), "order_held", intake)
     paid = await hold(stores, a_booking(ANANYA_RAO, patient, start + timedelta(hours=1)), "order_paid", intake)
     await stores.consultations.add(System("a test"), a_summary(paid, notes=CANARY, diagnosis=CANARY))
-    return Scene(api, held, await confirm(stores, paid, "pay_paid"))
+    confirmed = await confirm(stores, paid, "pay_paid")
+    opinion = Opinion(rating=4, comment=CANARY)
+    await stores.reviews.put(System("a test"), review_of(confirmed, opinion, datetime.now(UTC)))
+    return Scene(api, held, confirmed)
 
 
 @pytest.fixture(scope="module")
@@ -341,8 +349,11 @@ async def test_an_appointment_that_is_none_is_answered_just_like_somebody_else_s
             assert (answer.status_code, answer.json()["code"]) == (404, Code.NOT_FOUND), appointment_id
 
 
-@pytest.mark.parametrize("name", ENTITLED)
-@pytest.mark.parametrize("operation", READS, ids=[one.id for one in READS])
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [(one, name) for one in READS for name in ENTITLED if PERMISSION_OF[one.id] in _allowed(ACCOUNTS[name])],
+    ids=lambda one: one if isinstance(one, str) else one.id,
+)
 async def test_whoever_may_see_it_does_and_looks_of_others_are_noted(
     scene: Scene, database: Database[Json], operation: Operation, name: str
 ) -> None:

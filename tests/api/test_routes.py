@@ -34,7 +34,8 @@ ALWAYS_PUBLIC = {
     "/v1/auth/password/reset", "/v1/invites/accept",
     "POST /v1/onboarding/applications", "/v1/onboarding/applications/{application_id}/verify-email",
     "/v1/onboarding/applications/{application_id}/link",
-    "/v1/providers/{provider_id}/slots", "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status",
+    "/v1/providers/{provider_id}/slots", "/v1/providers/{provider_id}/reviews",
+    "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status",
 }  # fmt: skip
 """Everything that anybody may call; a route is added here by a decision, never by accident."""
 

@@ -40,7 +40,7 @@ def told() -> Told:
 
 @pytest.fixture
 def projector(stores: Repositories, told: Told) -> Projector:
-    return Projector(stores.search, stores.directory, stores.claims, stores.leases, told.changed)
+    return Projector(stores.search, stores.directory, stores.claims, stores.reviews, stores.leases, told.changed)
 
 
 async def a_doctor(stores: Repositories, city: str) -> Provider:

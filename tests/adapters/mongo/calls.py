@@ -24,9 +24,10 @@ from models.payments import (
 from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
 from models.reminders import Fate, Outcome, Reminder
+from models.reviews import Rating, Review
 from models.search import SearchQuery
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import people
+from tests.adapters.mongo import people, review_calls
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -76,6 +77,7 @@ class World:
     application: str
     message: Message
     visit: Visit
+    review: Review
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -138,6 +140,7 @@ async def build(stores: Repositories) -> World:
         application=await an_application(stores),
         message=message,
         visit=await a_visit(stores, appointment),
+        review=await review_calls.build(stores, ended),
     )
 
 
@@ -175,6 +178,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_days(stores, world),
         **of_visits(stores, world.visit),
         **_on_reminders(stores, world),
+        **review_calls.on_records(stores, world.review),
     }
 
 
@@ -360,6 +364,8 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "search.put_days": lambda _: stores.search.put_days(WORLD, provider.id, [], soon()),
         "search.set_live": lambda _: stores.search.set_live(WORLD, clinic.tenant_id, live=True),
         "search.remove": lambda _: stores.search.remove(WORLD, new("prv")),
+        "search.find": lambda scope: stores.search.find(scope, provider.id),
+        "search.put_rating": lambda _: stores.search.put_rating(WORLD, provider.id, Rating(count=1, total=4)),
         "search.look_again": lambda _: stores.search.look_again(WORLD, provider.id),
         "search.due": lambda _: stores.search.due(WORLD, soon(), 5),
         "search.of_practitioner": lambda _: stores.search.of_practitioner(WORLD, provider.practitioner_id),
@@ -386,6 +392,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "upkeep.forget_words": lambda scope: stores.upkeep.forget_words(scope, DAY),
         "upkeep.forget_strangers": lambda scope: stores.upkeep.forget_strangers(scope, now() + 2 * OTP_KEPT, 5),
         **people.of_everybody(stores),
+        **review_calls.of_everybody(stores, provider.id),
         **of_the_platform(stores, clinic, provider),
     }
 

@@ -119,7 +119,10 @@ EXCUSED: Final = {
 }
 """(method, command, collection) → why that command has no owner in its filter where the scope would put one."""
 
-PUBLISHED: Final = ("directory.", "search.page", "search.facets", "tenancy.domain")
+PUBLISHED: Final = (
+    "directory.", "search.page", "search.facets", "search.find", "tenancy.domain", "reviews.of_provider",
+    "reviews.rating",
+)  # fmt: skip
 """What patients may read of every tenant, since everybody may."""
 
 
