@@ -62,6 +62,10 @@ class AuditLog:
         """Note what somebody did who is known. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, action, who.tenant_id, target, None)])
 
+    async def looked_up(self, request: Request, who: Principal) -> None:
+        """Note that an admin read the audit itself. Raises `UnavailableError`."""
+        await self._trail.append([self._entry(request, who, AuditAction.AUDIT_READ, who.tenant_id, "audit", None)])
+
     async def consent(self, request: Request, who: Principal, consent: Consent) -> None:
         """Note an answer, once however often it is given again. Raises `UnavailableError`."""
         action = AuditAction.CONSENT_GIVEN if consent.granted else AuditAction.CONSENT_WITHDRAWN

@@ -76,6 +76,7 @@ class People(NamedTuple):
                 messenger,
                 background,
                 doors,
+                audit,
                 key=settings.index_key,
             ),
             own_accounts=OwnAccounts(

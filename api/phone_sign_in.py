@@ -10,10 +10,12 @@ from fastapi import Request
 from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.tries import MongoTries
+from api.audit import AuditLog
 from api.background import Background
 from api.sessions import Issued, Sessions
 from api.sign_in import SIGNING_IN, Doors, wait_until
 from models.addresses import AddressKind, blind_index
+from models.compliance import AuditAction
 from models.credentials import (
     OTP_LIFETIME,
     OTP_SEND_BACKOFF,
@@ -55,6 +57,7 @@ class PhoneSignIn:
         messenger: Messenger,
         background: Background,
         doors: Doors,
+        audit: AuditLog,
         *,
         key: bytes,
     ) -> None:
@@ -64,6 +67,7 @@ class PhoneSignIn:
         self._messenger = messenger
         self._background = background
         self._doors = doors
+        self._audit = audit
         self._key = key
 
     async def send(self, request: Request, phone: str) -> Sent:
@@ -109,23 +113,25 @@ class PhoneSignIn:
     async def verify(self, request: Request, challenge_id: str, code: str, name: str | None) -> Issued:
         """Begin a session; the first one of a number makes its account. Raises `otp_invalid`, `otp_exhausted`."""
         await self._doors.knock(request, "otp-verify")
-        challenge, phone = await self._spent(challenge_id, code)
+        challenge, phone = await self._spent(request, challenge_id, code)
         account = await self._account(challenge, phone, name)
         return await self._sessions.begin(request, account)
 
     async def prove(self, request: Request, caller: Principal, challenge_id: str, code: str) -> None:
         """Judge a code of somebody who is signed in: one that was sent to their own phone."""
         await self._doors.knock(request, "otp-verify")
-        challenge, _ = await self._spent(challenge_id, code)
+        challenge, _ = await self._spent(request, challenge_id, code)
         if challenge.subject_id != caller.subject:
             raise VisitNowError(Code.OTP_INVALID)
 
-    async def _spent(self, challenge_id: str, code: str) -> tuple[Challenge, str]:
+    async def _spent(self, request: Request, challenge_id: str, code: str) -> tuple[Challenge, str]:
         """The challenge that this code solves, used up, and its phone."""
         now = datetime.now(UTC)
         counted = await self._challenges.count_try(SIGNING_IN, challenge_id, now)
         found = counted or await self._challenges.find(SIGNING_IN, challenge_id)
         judged = verdict(counted, found, code_hash(self._key, challenge_id, code), now)
+        if judged in (Verdict.EXHAUSTED, Verdict.WRONG) and found is not None:
+            await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, found.id)
         if judged is Verdict.EXHAUSTED:
             raise VisitNowError(Code.OTP_EXHAUSTED)
         if judged is Verdict.WRONG or counted is None or counted.phone is None:

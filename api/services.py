@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from adapters.mongo.compliance import MongoAuditTrail
 from adapters.mongo.identity import MongoUsers
 from adapters.redis.feed import FeedListener
 from adapters.redis.limits import RateLimiter
@@ -63,6 +64,7 @@ class Services:
     messenger: Messenger
     notifications: Notifications
     audit: AuditLog
+    trail: MongoAuditTrail
     users: MongoUsers
     sessions: Sessions
     sign_in: SignIn

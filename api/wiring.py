@@ -180,6 +180,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         notifications=stores.notifications,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,
+        trail=stores.audit,
         users=stores.users,
         sessions=people.sessions,
         sign_in=people.sign_in,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from cli.output import CommandError, console, explained
 from cli.running import current_settings
+from models.compliance import AuditAction, audit_of_operator
 from models.errors import VisitNowError
 from models.identity import System
 from models.tenancy import Domain
@@ -45,6 +47,8 @@ async def attach(settings: Settings, host: str, slug: str, *, verified: bool) ->
         if clinic is None:
             raise CommandError(f"there is no clinic {slug!r}")
         kept = Domain(host=host.lower(), tenant_id=clinic.tenant_id, clinic_id=clinic.id, verified=verified)
+        entry = audit_of_operator(AuditAction.DOMAIN_ATTACHED, f"{clinic.id}:{kept.host}", datetime.now(UTC))
+        await stores.audit.append([entry])
         await stores.tenancy.put_domain(ATTACHING, kept)
     except ValidationError as error:
         raise CommandError(f"{host!r} is no name of the public internet") from error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import typer
 
 from adapters.connections import mongo_addresses
-from adapters.mongo.encryption import RewrapError, Vault
+from adapters.mongo.encryption import RewrapError
+from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from cli.output import CommandError, console, explained
 from cli.running import current_settings
+from models.compliance import AuditAction, audit_of_operator
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -33,14 +36,19 @@ def rotate() -> None:
 
 async def rewrap_all(settings: Settings) -> int:
     """How many were not under the newest key. Raises `CommandError` where an older key is missing in the setting."""
-    addresses = mongo_addresses(settings)
-    vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody_listens, appname="visitnow-keys")
+    vault = stores.vault
     done = 0
     try:
+        await stores.audit.append([audit_of_operator(AuditAction.KEYS_REWRAPPED, "keys", datetime.now(UTC))])
         while wrapped := await vault.rewrap():
             done += wrapped
     except RewrapError as error:
         raise CommandError(f"after {done} data keys: {error}") from error
     finally:
-        await vault.close()
+        await stores.close()
     return done
+
+
+async def _nobody_listens(practitioner_id: str) -> None:
+    """Keys change nobody's time."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
 
 from models.base import Id, Model, UtcDatetime
-from models.booking import Event
+from models.booking import SYSTEM, Event
 from models.identity import PLATFORM
+from models.ids import random_id
 from models.onboarding import OnboardingEvent
+
+OPERATOR: Final = "operator"
+"""Whoever runs a command of ours with the installation's settings: the machine knows who that was, we do not."""
 
 
 class AuditAction(StrEnum):
@@ -29,6 +37,14 @@ class AuditAction(StrEnum):
     STAFF_REMOVED = "staff.removed"
     REVIEWED = "review.written"
     REVIEW_MODERATED = "review.moderated"
+    ACCOUNT_CHANGED = "account.changed"
+    DEPENDANT_CHANGED = "dependant.changed"
+    DEPENDANT_REMOVED = "dependant.removed"
+    KEY_MADE = "key.made"
+    KEY_DESTROYED = "key.destroyed"
+    KEYS_REWRAPPED = "keys.rewrapped"
+    DOMAIN_ATTACHED = "domain.attached"
+    AUDIT_READ = "audit.read"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"
@@ -47,6 +63,51 @@ class AuditEntry(Model):
     subject_id: str | None = None
     why: str | None = None
     origin: str | None = None
+
+
+class NotedEntry(AuditEntry):
+    """An entry as it lies in the trail: `noted_at` is when the database took it, to the second."""
+
+    noted_at: UtcDatetime
+
+
+class AuditQuery(Model):
+    """Which entries are listed; the bounds are of when they were noted, in seconds since 1970, the later one open."""
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    subject_id: str | None = None
+    noted_from: int | None = Field(default=None, ge=0, lt=2**32)
+    noted_to: int | None = Field(default=None, ge=0, lt=2**32)
+    limit: int = Field(default=20, ge=1, le=100)
+
+
+def audit_of_key(action: AuditAction, subject_id: str, data_class: str, at: datetime) -> AuditEntry:
+    """The entry for a data key that is made or destroyed, noted before it is."""
+    return AuditEntry(
+        id=random_id("aud"),
+        tenant_id=PLATFORM,
+        at=at,
+        actor=SYSTEM.id,
+        actor_kind=SYSTEM.kind,
+        action=action,
+        target=f"key:{subject_id}:{data_class}",
+        subject_id=subject_id,
+    )
+
+
+def audit_of_operator(action: AuditAction, target: str, at: datetime) -> AuditEntry:
+    """The entry for what an operator does by command, with the installation's own settings in hand."""
+    return AuditEntry(
+        id=random_id("aud"),
+        tenant_id=PLATFORM,
+        at=at,
+        actor=OPERATOR,
+        actor_kind=OPERATOR,
+        action=action,
+        target=target,
+    )
 
 
 def audit_of(event: Event) -> AuditEntry:

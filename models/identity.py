@@ -44,6 +44,8 @@ class Permission(StrEnum):
     PASSWORD_OWN = "password:own"  # noqa: S105  a permission, not a secret
     DEPENDANT_MANAGE = "dependant:manage"
     CONSENT_OWN = "consent:own"
+    ACCESS_LOG_OWN = "access_log:own"
+    AUDIT_READ = "audit:read"
     DAY_READ = "day:read"
     REVIEW_WRITE = "review:write"
     REVIEW_MODERATE = "review:moderate"
@@ -83,6 +85,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.DEPENDANT_MANAGE,
             Permission.CONSENT_OWN,
             Permission.REVIEW_WRITE,
+            Permission.ACCESS_LOG_OWN,
         }
     ),
     Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE}),
@@ -95,6 +98,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SETTINGS_MANAGE,
             Permission.STAFF_READ,
             Permission.STAFF_MANAGE,
+            Permission.AUDIT_READ,
         }
     ),
 }
@@ -108,6 +112,7 @@ PLATFORM_ADMIN_PERMISSIONS = frozenset(
         Permission.PASSWORD_OWN,
         Permission.APPLICATION_REVIEW,
         Permission.REVIEW_MODERATE,
+        Permission.AUDIT_READ,
     }
 )
 """What an admin of the platform may do; they read no patient's record by virtue of that.

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -42,6 +42,22 @@ class DataClass(StrEnum):
     IDENTITY = "identity"
     CLINICAL = "clinical"
     FINANCIAL = "financial"
+
+
+class KeyUse(StrEnum):
+    """What is done to a data key."""
+
+    MADE = "made"
+    DESTROYED = "destroyed"
+
+
+KeyWord: TypeAlias = Callable[[KeyUse, Sequence[str], DataClass], Awaitable[None]]
+"""Told what is done to the keys of some subjects and a class before it happens: no key comes or goes unnoted."""
+
+
+async def nobody_notes(use: KeyUse, subject_ids: Sequence[str], data_class: DataClass) -> None:
+    """Where no audit is kept."""
+    del use, subject_ids, data_class
 
 
 class RewrapError(Exception):
@@ -116,10 +132,11 @@ class Vault:
     they sealed without the driver, which is asked for everything else.
     """
 
-    def __init__(self, url: str, database: str, kms_url: str) -> None:
+    def __init__(self, url: str, database: str, kms_url: str, on_key: KeyWord = nobody_notes) -> None:
         """Connects with its first use; `kms_url` may name several keys, as `key_encryption_keys` reads it.
 
-        New data keys are wrapped under the first; those wrapped under another one open all the same.
+        `on_key` is told before a data key is made or destroyed. New data keys are wrapped under the first; those
+        wrapped under another one open all the same.
         Raises ValueError as `key_encryption_key` does.
         """
         keys = key_encryption_keys(kms_url)
@@ -134,11 +151,17 @@ class Vault:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         self._known: OrderedDict[str, Binary] = OrderedDict()
         self._indexed = False
+        self._on_key = on_key
 
     @answering
     async def seal(self, subject_id: str, data_class: DataClass, content: Document) -> Binary:
         """`content` encrypted under the subject's key of that class; the key is made with its first use."""
-        return await self._in_thread(lambda: self._seal(f"{subject_id}:{data_class}", content))
+        name = f"{subject_id}:{data_class}"
+        sealed = await self._in_thread(lambda: self._seal(name, content))
+        if sealed is None:
+            await self._on_key(KeyUse.MADE, [subject_id], data_class)
+            sealed = await self._in_thread(lambda: self._seal_anew(name, content))
+        return sealed
 
     @answering
     async def open(self, sealed: Sequence[bytes | None]) -> list[Opened]:
@@ -159,9 +182,10 @@ class Vault:
     @answering
     async def destroy(self, subject_ids: Sequence[str], data_class: DataClass) -> None:
         """Destroy these subjects' keys of that class: what is sealed under them opens as `ERASED` from now on."""
-        names = [f"{subject_id}:{data_class}" for subject_id in subject_ids]
-        if names:
-            await self._in_thread(lambda: self._destroy(names))
+        existing = await self._in_thread(lambda: self._existing({f"{one}:{data_class}": one for one in subject_ids}))
+        if existing:
+            await self._on_key(KeyUse.DESTROYED, list(existing.values()), data_class)
+            await self._in_thread(lambda: self._destroy(list(existing)))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -172,7 +196,8 @@ class Vault:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _seal(self, name: str, content: Document) -> Binary:
+    def _seal(self, name: str, content: Document) -> Binary | None:
+        """None where there is no key yet."""
         known = self._known.get(name)
         if known is not None:
             self._known.move_to_end(name)
@@ -183,11 +208,23 @@ class Vault:
                     raise
                 # The key that we remember was destroyed meanwhile.
                 del self._known[name]
-        key_id = self._find_or_make(name)
+        key_id = self._find(name)
+        return None if key_id is None else self._seal_with(name, key_id, content)
+
+    def _seal_anew(self, name: str, content: Document) -> Binary:
+        return self._seal_with(name, self._find_or_make(name), content)
+
+    def _seal_with(self, name: str, key_id: Binary, content: Document) -> Binary:
         self._known[name] = key_id
         if len(self._known) > _KNOWN_KEYS:
             self._known.popitem(last=False)
         return self._encrypted(content, key_id)
+
+    def _existing(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Those of the names that have a key."""
+        found = self._keys.find({"keyAltNames": {"$in": sorted(names)}}, {"keyAltNames": 1})
+        there = {name for one in found for name in _names(one)}
+        return {name: subject for name, subject in names.items() if name in there}
 
     def _encrypted(self, content: Document, key_id: Binary) -> Binary:
         return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
@@ -270,3 +307,8 @@ def _key_id(found: Document) -> Binary:
         msg = "the vault holds a key whose id is not a UUID"
         raise TypeError(msg)
     return key_id
+
+
+def _names(found: Document) -> list[str]:
+    names = found["keyAltNames"]
+    return names if isinstance(names, list) else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Self
 
 from adapters.mongo.availability import MongoClaims, TimeChanged
@@ -14,7 +16,7 @@ from adapters.mongo.consents import MongoConsents
 from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
-from adapters.mongo.encryption import Vault
+from adapters.mongo.encryption import DataClass, KeyUse, KeyWord, Vault
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
@@ -33,6 +35,7 @@ from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
 from adapters.mongo.upkeep import MongoUpkeep
 from adapters.notices import FileNotices
+from models.compliance import AuditAction, audit_of_key
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ class Repositories:
         provider's and its practitioner's after services, hours or leave have. Raises ValueError where the
         key-encryption key cannot be had.
         """
-        vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
         client = open_client(addresses.url, appname)
         auditor = open_client(addresses.audit_url, f"{appname}-audit")
+        audit = MongoAuditTrail(auditor[addresses.database])
+        vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url, _noting(audit))
         database = client[addresses.database]
         search = MongoSearch(database)
         directory = MongoDirectory(database, search)
@@ -119,7 +123,7 @@ class Repositories:
             payments=MongoPayments(database, vault),
             inbox=MongoWebhookInbox(database),
             notifications=MongoNotifications(database, vault),
-            audit=MongoAuditTrail(auditor[addresses.database]),
+            audit=audit,
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),
@@ -149,3 +153,13 @@ class Repositories:
         for client in self.clients:
             client.close()
         await self.vault.close()
+
+
+def _noting(audit: MongoAuditTrail) -> KeyWord:
+    actions = {KeyUse.MADE: AuditAction.KEY_MADE, KeyUse.DESTROYED: AuditAction.KEY_DESTROYED}
+
+    async def note(use: KeyUse, subject_ids: Sequence[str], data_class: DataClass) -> None:
+        now = datetime.now(UTC)
+        await audit.append([audit_of_key(actions[use], one, data_class, now) for one in subject_ids])
+
+    return note

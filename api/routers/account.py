@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from api.guards import GUARD_CODES, MayBookFor, OwnAccount
 from api.problems import problem_responses
@@ -18,6 +18,7 @@ from api.schemas.identity import (
     UserView,
 )
 from api.services import Wired
+from models.compliance import AuditAction
 from models.errors import Code
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
@@ -34,9 +35,11 @@ async def me(caller: OwnAccount, services: Wired) -> UserView:
 
 
 @router.patch("", responses=problem_responses(*GUARD_CODES, *_BODY))
-async def change_me(body: ChangeMe, caller: OwnAccount, services: Wired) -> UserView:
+async def change_me(request: Request, body: ChangeMe, caller: OwnAccount, services: Wired) -> UserView:
     """Change name, e-mail (patients), language or time zone."""
-    return UserView.of(await services.profiles.change(caller, body.model_dump(exclude_none=True)))
+    changed = await services.profiles.change(caller, body.model_dump(exclude_none=True))
+    await services.audit.note(request, caller, AuditAction.ACCOUNT_CHANGED, caller.subject)
+    return UserView.of(changed)
 
 
 @router.get("/dependants", responses=problem_responses(*GUARD_CODES))
@@ -52,23 +55,30 @@ async def dependants(caller: MayBookFor, services: Wired) -> DependantPage:
     responses=problem_responses(*GUARD_CODES, *_BODY, Code.IDEMPOTENCY_KEY_REUSED, Code.STATE_CONFLICT),
 )
 async def add_dependant(
-    body: DependantInput, caller: MayBookFor, key: Annotated[str | None, Depends(optional_key)], services: Wired
+    request: Request,
+    body: DependantInput,
+    caller: MayBookFor,
+    key: Annotated[str | None, Depends(optional_key)],
+    services: Wired,
 ) -> DependantView:
     """Add somebody one books for; a minor needs an account whose owner has a name."""
     added, guardian = await services.profiles.add(caller, body.model_dump(), key)
+    await services.audit.note(request, caller, AuditAction.DEPENDANT_CHANGED, added.id)
     return DependantView.of(added, guardian)
 
 
 @router.patch("/dependants/{dependant_id}", responses=problem_responses(*GUARD_CODES, *_BODY, Code.NOT_FOUND))
 async def change_dependant(
-    dependant_id: DependantId, body: ChangeDependant, caller: MayBookFor, services: Wired
+    request: Request, dependant_id: DependantId, body: ChangeDependant, caller: MayBookFor, services: Wired
 ) -> DependantView:
     """Correct what is known of somebody one books for."""
     changed, guardian = await services.profiles.correct(caller, dependant_id, body.model_dump(exclude_none=True))
+    await services.audit.note(request, caller, AuditAction.DEPENDANT_CHANGED, changed.id)
     return DependantView.of(changed, guardian)
 
 
 @router.delete("/dependants/{dependant_id}", status_code=204, responses=problem_responses(*GUARD_CODES, Code.NOT_FOUND))
-async def remove_dependant(dependant_id: DependantId, caller: MayBookFor, services: Wired) -> None:
+async def remove_dependant(request: Request, dependant_id: DependantId, caller: MayBookFor, services: Wired) -> None:
     """Book for somebody no longer; past bookings keep what was written into them."""
     await services.profiles.remove(caller, dependant_id)
+    await services.audit.note(request, caller, AuditAction.DEPENDANT_REMOVED, dependant_id)

@@ -32,6 +32,7 @@ OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
 }
 SPEAKERS: Final = {
     "refund": "staff", "write_summary": "doctor", "workflow": "admin", "encode": "admin", "decode": "admin",
+    "audit": "tenant_admin",
     "settings": "tenant_admin", "put_settings": "tenant_admin", "settings_versions": "tenant_admin",
     "published_services": "doctor", "publish_services": "doctor",
     "published_availability": "doctor", "publish_availability": "doctor",

@@ -9,6 +9,7 @@ from inspect import getmembers, iscoroutinefunction
 from adapters.mongo.repositories import Repositories
 from models.availability import Availability
 from models.booking import AppointmentQuery, AppointmentState, EventType, Intake, PlaceBooking
+from models.compliance import AuditQuery
 from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
 from models.identity import Public, Scope, Subject, System
@@ -121,6 +122,7 @@ async def build(stores: Repositories) -> World:
     await stores.payments.open_refund(WORLD, refund, "a note", DAY)
     event = WebhookEvent(id=new("evt"), type="refund.processed", raw_sha256="00", created_at=DAY)
     await stores.inbox.store(event)
+    await stores.audit.append([an_entry(tenant_id=clinic.tenant_id, subject_id=owner["subject_id"])])
     message = a_message(tenant_id=clinic.tenant_id)
     await stores.notifications.keep(WORLD, message, DAY)
     return World(
@@ -179,6 +181,8 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **of_visits(stores, world.visit),
         **_on_reminders(stores, world),
         **review_calls.on_records(stores, world.review),
+        "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
+        "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
     }
 
 

@@ -9,6 +9,7 @@ from adapters.mongo.client import Database, Document
 from adapters.mongo.indexes import DECLARED, compare, ensure
 from adapters.mongo.repositories import Repositories
 from models.booking import AppointmentQuery, AppointmentState
+from models.compliance import AuditQuery
 from models.identity import Clinics, OwnProvider, Scope, Subject, System, Tenant
 from tests.adapters.mongo.builders import DAY, a_command, a_step, minutes, new, past, soon
 from tests.adapters.mongo.calls import NOTHING, WORLD, World, build, of_everybody, on_records
@@ -61,6 +62,9 @@ async def lists(stores: Repositories, world: World, scope: Scope) -> None:
         page = await stores.appointments.page(scope, query, None)
         if page.next_cursor is not None:
             await stores.appointments.page(scope, query, page.next_cursor)
+    if isinstance(scope, Tenant):
+        for asked in ({}, {"actor": "usr_staff"}, {"target": "apt_1"}, {"subject_id": "usr_1"}, {"noted_to": 2**31}):
+            await stores.audit.page(scope, AuditQuery.model_validate({**asked, "limit": 1}), None)
 
 
 async def test_every_query_uses_an_index(stores: Repositories, owner: Database) -> None:
@@ -78,7 +82,7 @@ async def test_every_query_uses_an_index(stores: Repositories, owner: Database) 
             await lists(stores, world, scope)
     for calls in (on_records(stores, world), of_everybody(stores, world)):
         for name, call in calls.items():
-            if name != "appointments.page":
+            if name not in {"appointments.page", "audit.page"}:
                 await call(WORLD)
     [first] = await stores.appointments.unsettled(WORLD, DAY - minutes(500_000), DAY, "", 1)
     await stores.appointments.unsettled(WORLD, DAY - minutes(500_000), DAY, first.id, 1)
