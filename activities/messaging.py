@@ -10,7 +10,7 @@ from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.errors import DeliveryError
 from models.identity import Tenant
-from models.messaging import Message, MessageState, Word
+from models.messaging import Letter, Message, MessageState, Word
 from models.ports import Carrier, Notifications, Texts
 
 ERASED = "erased"
@@ -56,8 +56,34 @@ class MessagingActivities:
         with typed_failures():
             return await self._settle(delivery, Word(state=MessageState.EXPIRED))
 
+    @activity.defn(name="messaging.standing")
+    async def standing(self, delivery: Delivery) -> MessageState:
+        """How far it is, as far as we were told."""
+        with typed_failures():
+            state = await self._notifications.state(Tenant(delivery.tenant_id), delivery.message_id)
+            return state or MessageState.FAILED
+
+    @activity.defn(name="messaging.look")
+    async def look(self, delivery: Delivery) -> MessageState:
+        """How far it is, as the carrier says; fails, and may be tried again, where the carrier does not answer."""
+        scope = Tenant(delivery.tenant_id)
+        with typed_failures():
+            standing = await self._notifications.standing(scope, delivery.message_id)
+            if standing is None:
+                return MessageState.FAILED
+            word = None
+            if standing.state is MessageState.SENT and standing.provider_id and standing.message:
+                word = await self._carrier.fetch(standing.message, standing.provider_id)
+            elif standing.unsettled_since is not None and standing.message:
+                letter = self._letter(standing.message)
+                word = await self._carrier.find(standing.message, letter, standing.unsettled_since)
+            return standing.state if word is None else await self._settle(delivery, word)
+
+    def _letter(self, message: Message) -> Letter:
+        return message.words or self._texts.letter(message)
+
     async def _hand_over(self, delivery: Delivery, message: Message, unsettled_since: datetime | None) -> Word:
-        letter = self._texts.letter(message)
+        letter = self._letter(message)
         if unsettled_since is not None:
             found = await self._carrier.find(message, letter, unsettled_since)
             if found is not None:

@@ -32,6 +32,15 @@ class CarrierByChannel:
         """At the channel's carrier."""
         return await self._of(message).find(message, letter, since)
 
+    async def fetch(self, message: Message, provider_id: str) -> Word | None:
+        """From the channel's carrier."""
+        return await self._of(message).fetch(message, provider_id)
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """The channels that are configured."""
+        return frozenset(self._carriers)
+
     def _of(self, message: Message) -> Carrier:
         carrier = self._carriers.get(message.channel)
         if carrier is None:
@@ -46,7 +55,7 @@ def carriers(settings: Settings) -> Iterator[CarrierByChannel]:
     found: dict[Channel, Carrier] = {}
     phones = _twilio(settings)
     if phones is not None:
-        found |= {Channel.SMS: phones, Channel.WHATSAPP: phones}
+        found |= dict.fromkeys(phones.channels, phones)
     if settings.smtp_url is not None:
         found[Channel.EMAIL] = SmtpCarrier(settings.smtp_url.get_secret_value(), settings.email_from)
     try:

@@ -79,6 +79,10 @@ class SmtpCarrier:
         """Relays cannot be asked."""
         return None
 
+    async def fetch(self, message: Message, provider_id: str) -> Word | None:  # noqa: ARG002  the port's
+        """Likewise."""
+        return None
+
     def _mail(self, message: Message, letter: Letter) -> EmailMessage:
         mail = EmailMessage()
         mail["From"] = self._sender

@@ -99,6 +99,19 @@ class TwilioCarrier:
                 return sent.word()
         return None
 
+    async def fetch(self, message: Message, provider_id: str) -> Word | None:  # noqa: ARG002  the port's
+        """One call."""
+
+        def look() -> _Sent:
+            return _Sent.model_validate(self._client.messages(provider_id).fetch())
+
+        return (await self._call(look)).word()
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """The channels that have a sender."""
+        return frozenset(self._senders)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._threads.shutdown(wait=False)

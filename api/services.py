@@ -40,7 +40,7 @@ from models.cache import Recently
 from models.errors import UnavailableError
 from models.onboarding_ports import Applications
 from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
-from workflows.gateway import WorkflowGateway
+from workflows.gateway import DurableNotifier, WorkflowGateway
 
 WORD_SECONDS: Final = 30.0
 
@@ -62,6 +62,7 @@ class Services:
     applicants: Applicants
     inbox: WebhookInbox
     messenger: Messenger
+    notifier: DurableNotifier
     notifications: Notifications
     audit: AuditLog
     trail: MongoAuditTrail

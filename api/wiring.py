@@ -37,7 +37,7 @@ from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
 from api.streams import Streams
-from workflows.gateway import DurableMessenger, Stores, WorkflowGateway
+from workflows.gateway import DurableMessenger, DurableNotifier, Stores, WorkflowGateway
 
 DRAIN_SECONDS = 5.0
 """How long work that goes on after its answer may take when the process ends; a sweep does what is left."""
@@ -177,6 +177,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         ),
         inbox=stores.inbox,
         messenger=messenger,
+        notifier=DurableNotifier(client),
         notifications=stores.notifications,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,

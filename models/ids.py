@@ -11,6 +11,7 @@ APPOINTMENT_PATTERN = r"^apt_[a-z2-7]{26}$"
 APPLICATION_PATTERN = r"^app_[a-z2-7]{26}$"
 REFUND_PATTERN = r"^rfd_[a-z2-7]{26}$"
 _LENGTH = 26
+_NOTICE_COLONS = 2
 _REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -99,6 +100,17 @@ def notice_id(appointment_id: str, occurrence: str, template: str, recipient_id:
     """The key under which a person is told one thing about one appointment, once; readable in the Temporal UI."""
     digest = hashlib.sha256(f"{appointment_id}\n{occurrence}\n{template}\n{recipient_id}".encode()).digest()
     return f"{appointment_id}:{template}:{_base32(digest)}"
+
+
+def notice_try_id(notice_id: str, channel: str) -> str:
+    """The message by which one channel is tried for a notice."""
+    return f"{notice_id}:{channel}"
+
+
+def notice_of_try(message_id: str) -> str | None:
+    """The notice whose try this message is; None for a message that stands alone."""
+    notice, _, channel = message_id.rpartition(":")
+    return notice if channel and notice.startswith("apt_") and notice.count(":") == _NOTICE_COLONS else None
 
 
 def notice_workflow_id(notice_id: str) -> str:

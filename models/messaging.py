@@ -33,6 +33,20 @@ class Template(StrEnum):
     PRACTICE_LIVE = "practice_live"
     REVIEW_DUE = "review_due"
     APPOINTMENT_REMINDER = "appointment_reminder"
+    APPOINTMENT_CONFIRMED = "appointment_confirmed"
+    APPOINTMENT_RESCHEDULED = "appointment_rescheduled"
+    APPOINTMENT_CANCELLED = "appointment_cancelled"
+    APPOINTMENT_EXPIRED = "appointment_expired"
+    APPOINTMENT_MISSED = "appointment_missed"
+    PAYMENT_LATE = "payment_late"
+    REFUND_PROCESSED = "refund_processed"
+
+
+class Letter(Model):
+    """The words of a message, in its reader's language; only e-mails have a subject."""
+
+    text: str
+    subject: str | None = None
 
 
 OPENING: Final = frozenset(
@@ -65,6 +79,11 @@ class Message(Model):
     locale: str = "en"
     expires_at: UtcDatetime
     """After this instant it is worth nothing and is not sent any more."""
+    notice_id: Id | None = None
+    """The notice that this is one channel's try of."""
+    appointment_id: Id | None = None
+    words: Letter | None = None
+    """What it says, where that was worded when it was kept; else its template is filled in when it leaves."""
 
 
 class MessageState(StrEnum):
@@ -100,13 +119,6 @@ PROVIDER_STATES: Mapping[str, MessageState] = {
 """Twilio's message statuses as ours; those that are missing say only that it is on its way."""
 
 
-class Letter(Model):
-    """The words of a message, in its reader's language; only e-mails have a subject."""
-
-    text: str
-    subject: str | None = None
-
-
 class Word(Model):
     """What became of a message, by the provider or by ourselves; the code is the provider's, `erased` or none."""
 
@@ -121,3 +133,13 @@ class Begun(Model):
     message: Message | None
     """None where its words were erased meanwhile."""
     unsettled_since: UtcDatetime | None
+
+
+class Standing(Model):
+    """How far a message is, and what it takes to ask its carrier about it."""
+
+    state: MessageState
+    message: Message | None
+    """None where its words were erased meanwhile."""
+    provider_id: str | None = None
+    unsettled_since: UtcDatetime | None = None

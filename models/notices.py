@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+
 from models.base import Id, Model, UtcDatetime
+from models.booking import Event, EventType
 from models.ids import notice_id
-from models.messaging import Template
+from models.messaging import Channel, MessageState, Template
 
 
 class Notice(Model):
@@ -26,3 +32,101 @@ class Notice(Model):
     def id(self) -> str:
         """The business key of everything that is sent for it."""
         return notice_id(self.appointment_id, self.occurrence, self.template, self.recipient_id)
+
+
+class NoticeState(StrEnum):
+    """What became of a notice."""
+
+    PLANNED = "planned"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Skip(StrEnum):
+    """Why somebody was not told."""
+
+    EXPIRED = "expired"
+    """It was worth nothing any more."""
+    SUPERSEDED = "superseded"
+    """What it says was not so any more."""
+    NO_CONSENT = "no_consent"
+    NO_CHANNEL = "no_channel"
+    """No address, or none that may be written to."""
+    GONE = "gone"
+    """The appointment or the person was erased."""
+
+
+class Ending(Model):
+    """How the telling ended; `reason` is one of ours (`Skip`) or the last carrier's code."""
+
+    state: NoticeState
+    reason: str | None = None
+
+
+OUTCOMES: Mapping[MessageState, NoticeState] = {
+    MessageState.DELIVERED: NoticeState.DELIVERED,
+    MessageState.SENT: NoticeState.SENT,
+}
+"""What a try's state makes of its notice; every other one is a failure."""
+
+
+class NoticeRecord(Model):
+    """A notice as it is kept."""
+
+    notice: Notice
+    state: NoticeState
+    reason: str | None = None
+    created_at: UtcDatetime
+    updated_at: UtcDatetime
+
+
+class Plan(Model):
+    """How a notice is told: by which channels, one after the other, or why not at all."""
+
+    channels: tuple[Channel, ...] = ()
+    receipt_seconds: int = 0
+    """How long a channel is waited for before the next one is tried."""
+    not_before: UtcDatetime | None = None
+    """What is not asked for is told in its hours only."""
+    skip: Skip | None = None
+
+
+# What is told of which event
+
+
+class _Told(NamedTuple):
+    template: Template
+    worth: timedelta
+
+
+_DAY: Final = timedelta(days=1)
+
+TOLD: Mapping[EventType, _Told] = {
+    EventType.CONFIRMED: _Told(Template.APPOINTMENT_CONFIRMED, _DAY),
+    EventType.RESCHEDULED: _Told(Template.APPOINTMENT_RESCHEDULED, _DAY),
+    EventType.CANCELLED: _Told(Template.APPOINTMENT_CANCELLED, 2 * _DAY),
+    EventType.EXPIRED: _Told(Template.APPOINTMENT_EXPIRED, timedelta(hours=6)),
+    EventType.NO_SHOW: _Told(Template.APPOINTMENT_MISSED, timedelta(hours=12)),
+    EventType.PAYMENT_LATE: _Told(Template.PAYMENT_LATE, 3 * _DAY),
+    EventType.PAYMENT_VOIDED: _Told(Template.PAYMENT_LATE, 3 * _DAY),
+    EventType.REFUND_PROCESSED: _Told(Template.REFUND_PROCESSED, 7 * _DAY),
+}
+"""What the patient is told when something happens, and for how long that is news."""
+
+
+def notices_of(event: Event) -> tuple[Notice, ...]:
+    """Whom an event concerns and what they are told; nothing where the day takes its course."""
+    told = TOLD.get(event.type)
+    if told is None:
+        return ()
+    notice = Notice(
+        tenant_id=event.tenant_id,
+        appointment_id=event.appointment_id,
+        recipient_id=event.subject_id,
+        template=told.template,
+        occurrence=event.id,
+        expires_at=event.at + told.worth,
+    )
+    return (notice,)

@@ -28,7 +28,7 @@ from models.booking import (
 from models.compliance import AuditEntry
 from models.consents import Purpose
 from models.identity import Invitation, Scope
-from models.messaging import Begun, Letter, Message, MessageState, Word
+from models.messaging import Begun, Letter, Message, MessageState, Standing, Template, Word
 from models.money import Money
 from models.notices import Notice
 from models.payments import (
@@ -385,6 +385,10 @@ class Notifications(Protocol):
         """What became of it so far."""
         ...
 
+    async def standing(self, scope: Scope, message_id: str) -> Standing | None:
+        """How far it is and what it said."""
+        ...
+
     async def of_provider(self, scope: Scope, provider_id: str) -> str | None:
         """The id of the message that the provider calls by that id."""
         ...
@@ -392,6 +396,14 @@ class Notifications(Protocol):
 
 class Texts(Protocol):
     """The words of messages."""
+
+    def language(self, locale: str) -> str:
+        """The language that somebody of that locale is written to in."""
+        ...
+
+    def is_approved(self, template: Template, language: str) -> bool:
+        """Whether WhatsApp takes the template in that language."""
+        ...
 
     def letter(self, message: Message) -> Letter:
         """What a message says, in its language or else in English."""
@@ -407,6 +419,10 @@ class Carrier(Protocol):
 
     async def find(self, message: Message, letter: Letter, since: datetime) -> Word | None:
         """The message as the carrier has it, if it took it after that instant; None also where it cannot tell."""
+        ...
+
+    async def fetch(self, message: Message, provider_id: str) -> Word | None:
+        """What became of a message that it took; None where it cannot tell."""
         ...
 
 

@@ -19,7 +19,7 @@ from sandbox.entities import Method
 from sandbox.errors import GatewayError, unknown_id
 from sandbox.faults import HOLD_SECONDS, SLOW_SECONDS, Fault, FaultMode, Operation, Service, service_of
 from sandbox.gateway import Gateway, Outcome, RefundPlan
-from sandbox.messages import Status
+from sandbox.messages import Callbacks, Phone, Status
 from sandbox.webhooks import Mode
 from sandbox.wire import encode
 
@@ -86,6 +86,16 @@ class StatusCommand(Command):
     error_code: Annotated[int, Field(ge=10000, le=99999)] | None = None
 
 
+class PhoneCommand(Command):
+    """How a phone behaves from now on: the last status that its messages reach, and the callbacks about them."""
+
+    to: Annotated[str, Field(min_length=3)]
+    channel: Literal["sms", "whatsapp"] = "sms"
+    reaches: Literal["queued", "sent", "delivered", "undelivered", "failed"] = "delivered"
+    error_code: Annotated[int, Field(ge=10000, le=99999)] | None = None
+    callbacks: Callbacks = "once"
+
+
 class LapseCommand(Command):
     """Nobody captured this authorized payment: give it back now."""
 
@@ -150,6 +160,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
         route("GET", "/ledger", _ledger),
         route("GET", "/messages", _messages),
         route("POST", "/messages/{id}/status", _set_status),
+        route("POST", "/phones", _set_phone),
         route("POST", "/faults", _arm),
         route("GET", "/faults", _faults),
         route("DELETE", "/faults", _disarm),
@@ -205,6 +216,13 @@ async def _set_status(gateway: Gateway, request: Request) -> object:
         raise ControlError(HTTPStatus.CONFLICT, "conflict", "an e-mail has no status that its sender is told")
     gateway.messages.set_status(message, command.status, command.error_code)
     return message.summary()
+
+
+async def _set_phone(gateway: Gateway, request: Request) -> object:
+    command = await _command(request, PhoneCommand)
+    phone = Phone(command.reaches, command.error_code, command.callbacks)
+    gateway.messages.behave(command.channel, command.to, phone)
+    return command.model_dump()
 
 
 async def _arm(gateway: Gateway, request: Request) -> object:

@@ -36,6 +36,8 @@ Status = Literal[
     "canceled",
 ]
 
+Callbacks = Literal["once", "never", "twice", "reversed"]
+
 STATUSES: tuple[Status, ...] = get_args(Status)
 TRAVELS: tuple[tuple[Status, Status], ...] = (("queued", "sent"), ("sent", "delivered"))
 ANSWER_SECONDS = 5.0
@@ -102,6 +104,21 @@ def sign(token: str, url: str, params: Mapping[str, str]) -> str:
     return base64.b64encode(hmac.new(token.encode(), message.encode(), hashlib.sha1).digest()).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """How a phone behaves: the last status that its messages reach, and how their sender is called back.
+
+    `reversed` calls back about the last status first, and about those before it after that.
+    """
+
+    reaches: Status = "delivered"
+    error_code: int | None = None
+    callbacks: Callbacks = "once"
+
+
+USUAL_PHONE = Phone()
+
+
 class Messages:
     """The messages of all channels, and the status callbacks of those that asked for one.
 
@@ -115,11 +132,20 @@ class Messages:
         self._timers = timers
         self._all: OrderedDict[str, Message] = OrderedDict()
         self._posters: dict[str, Poster] = {}
+        self._phones: dict[str, Phone] = {}
 
     def clear(self) -> None:
         """Forget every message."""
         self._all.clear()
+        self._phones.clear()
         self.close()
+
+    def behave(self, channel: Channel, number: str, phone: Phone) -> None:
+        """Let a phone behave like that from now on, for one channel."""
+        self._phones[f"{channel} {_plain(number)}"] = phone
+
+    def _phone(self, message: Message) -> Phone:
+        return self._phones.get(f"{message.channel} {_plain(message.to)}", USUAL_PHONE)
 
     def close(self) -> None:
         """Close the connections to those who are called back."""
@@ -144,13 +170,16 @@ class Messages:
 
     def travel(self, message: Message) -> None:
         """Let a queued text be sent and then delivered, unless somebody decides otherwise meanwhile."""
-        for steps, (before, after) in enumerate(TRAVELS, start=1):
+        reaches = self._phone(message).reaches
+        travels = {"queued": TRAVELS[:0], "sent": TRAVELS[:1]}.get(reaches, (TRAVELS[0], (TRAVELS[1][0], reaches)))
+        for steps, (before, after) in enumerate(travels, start=1):
             seconds = steps * self._config.message_seconds
             self._timers.later(seconds, partial(self._move, message, before, after), f"message {message.id} {after}")
 
     def _move(self, message: Message, before: Status, after: Status) -> None:
         if self._all.get(message.id) is message and message.status == before:
-            self.set_status(message, after)
+            failed = after in {"undelivered", "failed"}
+            self.set_status(message, after, self._phone(message).error_code if failed else None)
 
     def set_status(self, message: Message, status: Status, error_code: int | None = None) -> None:
         """Change what became of a message and tell whoever asked to be told."""
@@ -160,8 +189,23 @@ class Messages:
         if status in {"sent", "delivered", "read"}:
             message.sent_at = message.sent_at or message.updated_at
         if message.callback is not None:
-            params = self._callback_params(message)
-            self._timers.spawn(self._call_back(message.callback, params), f"status of {message.id}")
+            for told in self._told(message):
+                self._timers.spawn(self._call_back(message.callback, told), f"status of {message.id}")
+
+    def _told(self, message: Message) -> list[dict[str, str]]:
+        """List the callbacks that a change of a message's status brings."""
+        phone, params = self._phone(message), self._callback_params(message)
+        match phone.callbacks:
+            case "never":
+                return []
+            case "twice":
+                return [params, params]
+            case "reversed" if message.status != phone.reaches:
+                return []
+            case "reversed":
+                return [params, {**params, "MessageStatus": "sent", "SmsStatus": "sent"}]
+            case _:
+                return [params]
 
     def _callback_params(self, message: Message) -> dict[str, str]:
         prefix = WHATSAPP if message.channel == "whatsapp" else ""

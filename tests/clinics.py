@@ -27,10 +27,14 @@ STRICT = TenantPolicy(
 )
 """Rules that a test can run into."""
 
+PROMPT = TenantPolicy(delivery_receipt_timeout_seconds=2, max_unpaid_holds=10_000)
+"""A message that brings no receipt within two seconds is followed by one on another channel."""
+
 _STEADY = TenantRecord(id="tnt_steady", slug="steady", name="Steady Clinics")
 SWIFT_TENANT = TenantRecord(id="tnt_swift", slug="swift", name="Swift Clinics", policy=QUICK)
 _FLASH = TenantRecord(id="tnt_flash", slug="flash", name="Flash Clinics", policy=FLASH)
 STRICT_TENANT = TenantRecord(id="tnt_strict", slug="strict", name="Strict Clinics", policy=STRICT)
+_PROMPT = TenantRecord(id="tnt_prompt", slug="prompt", name="Prompt Clinics", policy=PROMPT)
 _SUPPLE = TenantRecord(id="tnt_supple", slug="supple", name="Supple Clinics")
 """Its admin changes the settings while tests run; nobody else relies on them."""
 
@@ -92,7 +96,7 @@ def _group(tenant: TenantRecord, capacity: int) -> Profile:
 
 
 SEATS = 4
-_TENANTS = (_STEADY, SWIFT_TENANT, _FLASH, STRICT_TENANT, _SUPPLE)
+_TENANTS = (_STEADY, SWIFT_TENANT, _FLASH, STRICT_TENANT, _SUPPLE, _PROMPT)
 _PROFILES = tuple(one for tenant in _TENANTS for one in (_open(tenant), _group(tenant, SEATS)))
 
 

@@ -26,6 +26,7 @@ from models.ids import (
     late_payment_workflow_id,
     leave_workflow_id,
     message_workflow_id,
+    notice_workflow_id,
     onboarding_workflow_id,
     refund_workflow_id,
     reminder_workflow_id,
@@ -36,6 +37,7 @@ from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town, turn
 from tests.clinics import employee
+from tests.messaging.readers import TELLINGS, repositories
 from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
 from tests.onboarding.support import Office
@@ -165,6 +167,17 @@ async def export_reminders(desk: Desk) -> None:
             await _save(desk.client, f"{name}.reminder", reminder_workflow_id(command.appointment_id))
 
 
+async def export_notices(stack: Stack, temporal: Client) -> None:
+    """Write the histories of notices, in place of those that were there."""
+    for old in HISTORIES.glob("*.notice.json"):
+        old.unlink()
+    async with repositories(stack) as stores:
+        for name, tell in TELLINGS.items():
+            notice_id = await tell(stack, stores)
+            await temporal.get_workflow_handle(notice_workflow_id(notice_id)).result()
+            await _save(temporal, f"{name}.notice", notice_workflow_id(notice_id))
+
+
 async def _save(temporal: Client, name: str, workflow_id: str) -> None:
     """Write one workflow's history; nothing where there never was such a workflow."""
     try:
@@ -192,6 +205,7 @@ async def _on(stack: Stack, servers: LocalServers) -> None:
     temporal = await connect_temporal(stack.settings)
     await export(Town(stack, servers, temporal))
     await export_messages(stack, temporal)
+    await export_notices(stack, temporal)
     await _alone(stack.settings)
 
 

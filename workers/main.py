@@ -17,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.messaging import MessagingActivities
+from activities.notices import NoticeActivities, Sources
 from activities.onboarding import OnboardingActivities
 from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
@@ -37,14 +38,18 @@ from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
 from adapters.tokens import PurposeTokens
 from models.errors import UnavailableError
+from models.notice_facts import Site
 from models.ports import Follower
 from workers.faults import FaultInterceptor, Faults
+from workers.followers import EventNotices
 from workers.projector import Projector
 from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.messaging import MessageWorkflow
 from workflows.messenger import DurableMessenger
+from workflows.notifier import DurableNotifier
+from workflows.notifying import NotifyWorkflow
 from workflows.onboarding import OnboardingWorkflow
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
@@ -64,7 +69,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     LeaveWorkflow,
     OnboardingWorkflow,
 )
-NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, ReminderWorkflow)
+NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, NotifyWorkflow, ReminderWorkflow)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -206,7 +211,11 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
             [*_steps(booking), *_steps(payments), *_steps(availability), *_steps(onboarding), *_steps(practices)],
         ),
         Family.GATEWAY: (GATEWAY_QUEUE, [], _steps(payments)),
-        Family.NOTIFY: (NOTIFY_QUEUE, list(NOTIFY_WORKFLOWS), [*_steps(messaging), *_steps(reminders)]),
+        Family.NOTIFY: (
+            NOTIFY_QUEUE,
+            list(NOTIFY_WORKFLOWS),
+            [*_steps(messaging), *_steps(_notices(settings, wired)), *_steps(reminders)],
+        ),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep)]),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
@@ -225,6 +234,18 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         for family, (queue, workflows, activities) in served.items()
         if family in families
     ]
+
+
+def _notices(settings: Settings, wired: Wired) -> NoticeActivities:
+    stores = wired.stores
+    return NoticeActivities(
+        stores.notices,
+        stores.notifications,
+        Sources(stores.appointments, stores.directory, stores.tenancy, stores.users, stores.consents),
+        FileTexts(),
+        configured=wired.carrier.channels,
+        site=Site(settings.public_url, settings.id_secret),
+    )
 
 
 def _steps(activities: object) -> list[Callable[..., Any]]:
@@ -246,7 +267,7 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
 
 def _followers(wired: Wired) -> tuple[Follower, ...]:
     """Whose work begins where an appointment changes."""
-    return (ReminderFollower(wired.client),)
+    return (ReminderFollower(wired.client), EventNotices(DurableNotifier(wired.client)))
 
 
 async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Event) -> None:

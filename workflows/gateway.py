@@ -56,6 +56,7 @@ from workflows import attributes
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
 from workflows.messenger import DurableMessenger
+from workflows.notifier import DurableNotifier
 from workflows.onboarding_gateway import OnboardingGateway
 from workflows.placement import Placement, Placements, Wish
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
@@ -75,7 +76,7 @@ QUERY_TIMEOUT = timedelta(seconds=3)
 NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
-__all__ = ["DurableMessenger", "Move", "Placement", "Stores", "WorkflowGateway"]
+__all__ = ["DurableMessenger", "DurableNotifier", "Move", "Placement", "Stores", "WorkflowGateway"]
 
 
 @dataclass(frozen=True)

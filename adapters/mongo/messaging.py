@@ -14,7 +14,7 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.errors import not_found
 from models.identity import Scope
-from models.messaging import MESSAGE_TRANSITIONS, Begun, Message, MessageState, Word
+from models.messaging import MESSAGE_TRANSITIONS, Begun, Message, MessageState, Standing, Word
 
 DECLARED: Final = Declared(
     "notifications",
@@ -33,7 +33,7 @@ DECLARED: Final = Declared(
     ),
 )
 
-_PERSONAL: Final = {"to", "params"}
+_PERSONAL: Final = {"to", "params", "words"}
 _CLEAR: Final = tuple(name for name in Message.model_fields if name not in {"id", *_PERSONAL})
 
 
@@ -88,13 +88,17 @@ class MongoNotifications:
         )
         if before is None:
             return None
-        sealed = before["sealed"]
-        [personal] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
-        message = None
-        if personal is not None and personal is not ERASED:
-            clear = {name: before[name] for name in _CLEAR}
-            message = Message.model_validate({"id": message_id, **clear, **personal})
+        message = await self._opened(before)
         return Begun.model_validate({"message": message, "unsettled_since": before.get("attempted_at")})
+
+    async def _opened(self, found: Document) -> Message | None:
+        """The message, or None where its words were erased."""
+        sealed = found["sealed"]
+        [personal] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
+        if personal is None or personal is ERASED:
+            return None
+        clear = {name: found[name] for name in _CLEAR if name in found}
+        return Message.model_validate({"id": found["_id"], **clear, **personal})
 
     @answering
     async def not_taken(self, scope: Scope, message_id: str, at: datetime) -> None:
@@ -128,6 +132,21 @@ class MongoNotifications:
             scoped(scope, {"_id": message_id}), {"state": 1}, comment=reason_of(scope)
         )
         return None if found is None else _state(found)
+
+    @answering
+    async def standing(self, scope: Scope, message_id: str) -> Standing | None:
+        """One read by id."""
+        found = await self._notifications.find_one(scoped(scope, {"_id": message_id}), comment=reason_of(scope))
+        if found is None:
+            return None
+        return Standing.model_validate(
+            {
+                "state": found["state"],
+                "message": await self._opened(found),
+                "provider_id": found.get("provider_id"),
+                "unsettled_since": found.get("attempted_at"),
+            }
+        )
 
     @answering
     async def of_provider(self, scope: Scope, provider_id: str) -> str | None:

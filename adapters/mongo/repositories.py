@@ -22,6 +22,7 @@ from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
 from adapters.mongo.leaves import MongoLeaves
 from adapters.mongo.messaging import MongoNotifications
+from adapters.mongo.notices import MongoNotices
 from adapters.mongo.onboarding import MongoApplications
 from adapters.mongo.payments import MongoPayments, MongoWebhookInbox
 from adapters.mongo.practices import MongoPractices
@@ -70,6 +71,7 @@ class Repositories:
     payments: MongoPayments
     inbox: MongoWebhookInbox
     notifications: MongoNotifications
+    notices: MongoNotices
     audit: MongoAuditTrail
     users: MongoUsers
     sessions: MongoSessions
@@ -124,6 +126,8 @@ class Repositories:
             inbox=MongoWebhookInbox(database),
             notifications=MongoNotifications(database, vault),
             audit=audit,
+            notices=MongoNotices(database),
+            audit=MongoAuditTrail(auditor[addresses.database]),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),

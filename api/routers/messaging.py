@@ -15,11 +15,15 @@ from api.problems import problem_responses
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
 from models.identity import System
-from models.messaging import PROVIDER_STATES, Word
+from models.ids import notice_of_try
+from models.messaging import PROVIDER_STATES, MessageState, Word
 from models.signatures import callback_is_signed
 
 CALLBACKS: Final = Limit("message callbacks", hits=12_000, seconds=60)
 """One address's callbacks: far above what the provider sends for a busy installation."""
+
+FATES: Final = frozenset({MessageState.DELIVERED, MessageState.FAILED})
+"""Words that whoever waits for a receipt is told of."""
 
 PROVIDER: Final = System("the messaging provider names messages, not tenants")
 
@@ -76,3 +80,6 @@ async def _note(services: Services, form: dict[str, str], message_id: str | None
     word = Word(state=state, provider_id=provider_id, error_code=form.get("ErrorCode"))
     await services.notifications.settle(PROVIDER, known, word, datetime.now(UTC))
     services.metrics.webhooks.labels("stored").inc()
+    notice_id = notice_of_try(known)
+    if notice_id is not None and word.state in FATES:
+        await services.notifier.receipt(notice_id)

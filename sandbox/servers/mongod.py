@@ -40,6 +40,7 @@ APPLICATION_COLLECTIONS = (
     "invites",
     "leaves",
     "ledger",
+    "notices",
     "notifications",
     "otp_challenges",
     "outbound_deliveries",

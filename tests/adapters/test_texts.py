@@ -18,6 +18,18 @@ PARAMS = {
     "missing": "hours",
     "application": "app_1",
     "due": "tomorrow",
+    "name": "Asha Patil",
+    "clinic": "Arogya Clinic",
+    "address": "1 Station Road, Nashik",
+    "doctor": "Dr. Meera Deshpande",
+    "registration": "Maharashtra Medical Council 48213",
+    "service": "Consultation",
+    "reference": "VN-7K3M9QRT",
+    "when": "Tue 24 Nov 2026, 10:15 am",
+    "refund_amount": "₹600.00",
+    "refunded": "yes",
+    "voided": "yes",
+    **dict.fromkeys(("attend_link", "book_link"), "https://clinic.example/v1/links/lnk.abc"),
 }
 
 

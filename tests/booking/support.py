@@ -25,9 +25,9 @@ from tests.stack import Json, Stack, eventually
 from workflows.gateway import PLACE_ROUTE
 
 _NUMBERS = itertools.count(10_000)
-_IDLE = frozenset({"relay_leases", "audit", "provider_days"})
-"""What changes while nobody asks for anything: the relay's lease, the audit, which it writes after the fact, and the
-search's entries, which it makes anew every now and then."""
+_IDLE = frozenset({"relay_leases", "audit", "provider_days", "notices", "notifications"})
+"""What changes while nobody asks for anything: the relay's lease, the audit, which it writes after the fact, what
+people are told of that, and the search's entries, which it makes anew every now and then."""
 
 _LATER = {"appointments": {"reminders": 0}}
 """What is noted after the fact within what people change: why a visit that is booked late is not reminded of."""

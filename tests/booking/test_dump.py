@@ -15,7 +15,7 @@ import httpx
 from bson import encode
 
 from models.errors import Code
-from models.ids import booking_workflow_id, message_workflow_id, onboarding_workflow_id
+from models.ids import booking_workflow_id, message_workflow_id, notice_workflow_id, onboarding_workflow_id
 from tests.api.test_people import CLINIC, a_patient, a_phone, an_email, bearer, link_for, ok
 from tests.booking.support import cancel, temporal
 from tests.clinics import Offer, offer
@@ -151,11 +151,14 @@ async def test_no_dump_log_or_history_says_who_somebody_is(shared_stack: Stack) 
     assert all(logs.values())
     assert {name: found for name, content in logs.items() if (found := canaries.seen_in(content))} == {}
 
-    sent = [one["_id"] for one in stack.db.notifications.find({"created_at": {"$gte": began}}, {"_id": 1})]
+    recent, alone = {"created_at": {"$gte": began}}, {"notice_id": None}
+    sent = [one["_id"] for one in stack.db.notifications.find({**recent, **alone}, {"_id": 1})]
     assert len(sent) >= 4
+    told = [one["_id"] for one in stack.db.notices.find(recent, {"_id": 1})]
     workflows = [
         *(booking_workflow_id(one) for one in bookings),
         *(message_workflow_id(one) for one in sent),
+        *(notice_workflow_id(one) for one in told),
         onboarding_workflow_id(application),
     ]
     client = await temporal(stack)

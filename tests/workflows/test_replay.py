@@ -54,6 +54,11 @@ PATHS: Final = frozenset(
         "sent_in_vain",
         "sent_later",
         "swept",
+        "told_at_once",
+        "told_by_mail",
+        "told_by_mail_later",
+        "told_nobody",
+        "told_with_receipt",
     }
 )
 MOST_EVENTS: Final = 24

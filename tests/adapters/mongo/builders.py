@@ -22,6 +22,7 @@ from models.booking import (
 from models.compliance import AuditAction, AuditEntry
 from models.messaging import Channel, Message, Template
 from models.money import Money
+from models.notices import Notice
 from models.payments import Capture, PaymentState, RefundReason, RefundRecord, RefundState
 from models.policy import TenantPolicy
 from models.providers import Clinic, Location, PaymentMode, Provider, Registration, Service, VisitMode
@@ -225,3 +226,17 @@ def a_message(**change: object) -> Message:
         **change,
     }
     return Message.model_validate(fields)
+
+
+def a_notice(**change: object) -> Notice:
+    """The word that a visit is confirmed."""
+    fields = {
+        "tenant_id": new("ten"),
+        "appointment_id": new("apt"),
+        "recipient_id": new("usr"),
+        "template": Template.APPOINTMENT_CONFIRMED,
+        "occurrence": new("evt"),
+        "expires_at": DAY + minutes(600),
+        **change,
+    }
+    return Notice.model_validate(fields)

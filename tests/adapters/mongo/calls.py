@@ -14,6 +14,7 @@ from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
 from models.identity import Public, Scope, Subject, System
 from models.messaging import Message, MessageState, Word
+from models.notices import Ending, NoticeState
 from models.payments import (
     LedgerTransaction,
     RefundRecord,
@@ -36,6 +37,7 @@ from tests.adapters.mongo.builders import (
     a_command,
     a_confirmation,
     a_message,
+    a_notice,
     a_provider,
     a_refund,
     a_refund_entry,
@@ -233,16 +235,22 @@ def _on_days(stores: Repositories, world: World) -> dict[str, Call]:
 
 def _on_messages(stores: Repositories, world: World) -> dict[str, Call]:
     notifications, message = stores.notifications, world.message
+    notice = a_notice(tenant_id=world.clinic.tenant_id)
     sent = Word(state=MessageState.SENT, provider_id=new("SM"))
     return {
         "notifications.keep": lambda scope: notifications.keep(
             scope, message.model_copy(update={"id": new("msg")}), DAY
         ),
         "notifications.state": lambda scope: notifications.state(scope, message.id),
+        "notifications.standing": lambda scope: notifications.standing(scope, message.id),
         "notifications.begin": lambda scope: notifications.begin(scope, message.id, DAY),
         "notifications.not_taken": lambda scope: notifications.not_taken(scope, message.id, DAY),
         "notifications.settle": lambda scope: notifications.settle(scope, message.id, sent, DAY),
         "notifications.of_provider": lambda scope: notifications.of_provider(scope, f"SM{message.id}"),
+        "notices.open": lambda scope: stores.notices.open(scope, notice, DAY),
+        "notices.close": lambda scope: stores.notices.close(
+            scope, notice.id, Ending(state=NoticeState.SKIPPED, reason="expired"), DAY
+        ),
     }
 
 

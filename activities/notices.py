@@ -1,0 +1,195 @@
+"""Steps of telling somebody about an appointment: by which channels, in which words, and how it ended.
+
+Payloads carry ids only; each step loads what it needs and looks again whether it is still to be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from temporalio import activity
+
+from activities.failures import typed_failures
+from activities.messaging import Delivery
+from models.base import Id, Model
+from models.booking import Appointment
+from models.channels import Reach, address_of, channels_for
+from models.consents import Purpose
+from models.identity import Account, Subject, Tenant
+from models.ids import notice_try_id
+from models.messaging import Channel, Message
+from models.notice_facts import Facts, Site, params_of
+from models.notice_kinds import KINDS, obsolete
+from models.notice_ports import Accounts, Notices
+from models.notices import Ending, Notice, NoticeState, Plan, Skip
+from models.ports import Appointments, Consents, Directory, Notifications, Tenancy, Texts
+
+_ENDED: Final = frozenset(NoticeState) - {NoticeState.PLANNED}
+
+
+class Try(Model):
+    """One channel of a notice."""
+
+    notice: Notice
+    channel: Channel
+
+
+class Prepared(Model):
+    """The message of a try, ready to be delivered; or why it is not to be sent any more."""
+
+    delivery: Delivery | None = None
+    skip: Skip | None = None
+
+
+class CloseNotice(Model):
+    """How a notice's telling ended."""
+
+    tenant_id: Id
+    notice_id: Id
+    ending: Ending
+
+
+class Sources(NamedTuple):
+    """Where the facts and the rules come from."""
+
+    appointments: Appointments
+    directory: Directory
+    tenancy: Tenancy
+    accounts: Accounts
+    consents: Consents
+
+
+class NoticeActivities:
+    """Plans, words and closes notices."""
+
+    def __init__(
+        self,
+        notices: Notices,
+        notifications: Notifications,
+        sources: Sources,
+        texts: Texts,
+        *,
+        configured: frozenset[Channel],
+        site: Site,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`configured` are the channels that have a carrier; `site` is where links lead."""
+        self._notices = notices
+        self._notifications = notifications
+        self._sources = sources
+        self._texts = texts
+        self._configured = configured
+        self._site = site
+        self._clock = clock
+
+    @activity.defn(name="notices.plan")
+    async def plan(self, notice: Notice) -> Plan:
+        """Keep the notice and say by which channels it goes, or why it does not."""
+        with typed_failures():
+            record = await self._notices.open(Tenant(notice.tenant_id), notice, self._clock())
+            if record.state in _ENDED:
+                return Plan(skip=Skip.SUPERSEDED)
+            appointment, recipient = await self._who(notice)
+            skip = await self._why_not(notice, appointment, recipient)
+            if skip is not None or appointment is None or recipient is None:
+                return Plan(skip=skip or Skip.GONE)
+            channels = await self._channels(notice, recipient)
+            return Plan(
+                channels=channels,
+                receipt_seconds=appointment.policy.delivery_receipt_timeout_seconds,
+                skip=None if channels else Skip.NO_CHANNEL,
+            )
+
+    @activity.defn(name="notices.prepare")
+    async def prepare(self, step: Try) -> Prepared:
+        """Word it for one channel and keep it, once; whoever objected or was erased meanwhile is left alone."""
+        notice, now = step.notice, self._clock()
+        with typed_failures():
+            appointment, recipient = await self._who(notice)
+            skip = await self._why_not(notice, appointment, recipient)
+            if skip is not None or appointment is None or recipient is None:
+                return Prepared(skip=skip or Skip.GONE)
+            to = address_of(recipient, step.channel)
+            if to is None or step.channel not in await self._channels(notice, recipient):
+                return Prepared(skip=Skip.NO_CHANNEL)
+            message = await self._worded(step, to, await self._facts(notice, appointment, recipient, now))
+            await self._notifications.keep(Tenant(notice.tenant_id), message, now)
+        return Prepared(
+            delivery=Delivery(
+                tenant_id=message.tenant_id,
+                subject_id=message.subject_id,
+                message_id=message.id,
+                expires_at=message.expires_at,
+            )
+        )
+
+    @activity.defn(name="notices.close")
+    async def close(self, step: CloseNotice) -> None:
+        """Note how it ended."""
+        with typed_failures():
+            await self._notices.close(Tenant(step.tenant_id), step.notice_id, step.ending, self._clock())
+
+    async def _who(self, notice: Notice) -> tuple[Appointment | None, Account | None]:
+        appointments, accounts = self._sources.appointments, self._sources.accounts
+        return await asyncio.gather(
+            appointments.find(Tenant(notice.tenant_id), notice.appointment_id, open_sealed=False),
+            accounts.find(Subject(notice.recipient_id), notice.recipient_id),
+        )
+
+    async def _why_not(self, notice: Notice, appointment: Appointment | None, recipient: Account | None) -> Skip | None:
+        if appointment is None or recipient is None or recipient.removed_at is not None:
+            return Skip.GONE
+        skip = obsolete(notice, appointment, self._clock())
+        if skip is None and not await self._agrees(recipient, KINDS[notice.template].purpose):
+            return Skip.NO_CONSENT
+        return skip
+
+    async def _agrees(self, recipient: Account, purpose: Purpose) -> bool:
+        """Whether they may be told; who works here is told what the work needs."""
+        if not recipient.is_patient:
+            return purpose is not Purpose.PROMOTION
+        return await self._sources.consents.allows(Subject(recipient.id), recipient.id, purpose)
+
+    async def _channels(self, notice: Notice, recipient: Account) -> tuple[Channel, ...]:
+        approved = self._texts.is_approved(notice.template, self._texts.language(recipient.locale))
+        whatsapp = approved and Channel.WHATSAPP in self._configured and await self._agrees(recipient, Purpose.WHATSAPP)
+        return channels_for(Reach(recipient, self._configured, whatsapp=whatsapp))
+
+    async def _facts(self, notice: Notice, appointment: Appointment, recipient: Account, now: datetime) -> Facts:
+        tenant, directory = Tenant(notice.tenant_id), self._sources.directory
+        clinics, profiles, settings = await asyncio.gather(
+            directory.clinics(tenant, [appointment.clinic_id]),
+            directory.profiles(tenant, [appointment.provider_id]),
+            self._sources.tenancy.settings(tenant, notice.tenant_id),
+        )
+        return Facts(
+            notice=notice,
+            appointment=appointment,
+            clinic=clinics[appointment.clinic_id],
+            provider=profiles[appointment.provider_id],
+            settings=settings.settings,
+            recipient=recipient,
+            language=self._texts.language(recipient.locale),
+            site=self._site,
+            now=now,
+        )
+
+    async def _worded(self, step: Try, to: str, facts: Facts) -> Message:
+        notice = step.notice
+        message = Message(
+            id=notice_try_id(notice.id, step.channel),
+            tenant_id=notice.tenant_id,
+            subject_id=notice.recipient_id,
+            channel=step.channel,
+            to=to,
+            template=notice.template,
+            params=params_of(facts, KINDS[notice.template].variables),
+            locale=facts.language,
+            expires_at=notice.expires_at,
+            notice_id=notice.id,
+            appointment_id=notice.appointment_id,
+        )
+        return message.model_copy(update={"words": self._texts.letter(message)})

@@ -1,0 +1,63 @@
+"""What each kind of notice needs: consent, a state of the appointment in which it is true, and its variables.
+
+A new kind is a member of `models.messaging.Template`, a line in `KINDS` and its words in `adapters/texts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from models.booking import Appointment, AppointmentState
+from models.consents import Purpose
+from models.messaging import Template
+from models.notices import Notice, Skip
+
+_S = AppointmentState
+_AHEAD: Final = frozenset({_S.CONFIRMED, _S.CHECKED_IN})
+_ANY: Final = frozenset(AppointmentState)
+
+WHO: Final = ("name", "clinic", "doctor", "registration", "service", "reference")
+VISIT: Final = (*WHO, "when", "address")
+
+
+class NoticeKind(NamedTuple):
+    """The rules of one template."""
+
+    variables: tuple[str, ...]
+    """Names of `models.notice_facts.VARIABLES` that its words may use."""
+    states: frozenset[AppointmentState] = _ANY
+    """In any other it is not true any more."""
+    ahead: bool = False
+    """Whether it is worth nothing once the visit has begun."""
+    purpose: Purpose = Purpose.CARE
+    """What its reader must not have objected to, or must have agreed to."""
+
+    @property
+    def is_promotional(self) -> bool:
+        """Whether it was not asked for, and so has hours of its own."""
+        return self.purpose is Purpose.PROMOTION
+
+
+KINDS: Mapping[Template, NoticeKind] = {
+    Template.APPOINTMENT_CONFIRMED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
+    Template.APPOINTMENT_RESCHEDULED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
+    Template.APPOINTMENT_REMINDER: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
+    Template.APPOINTMENT_CANCELLED: NoticeKind((*VISIT, "book_link", "refunded"), frozenset({_S.CANCELLED})),
+    Template.APPOINTMENT_EXPIRED: NoticeKind((*VISIT, "book_link", "voided"), frozenset({_S.EXPIRED})),
+    Template.APPOINTMENT_MISSED: NoticeKind((*VISIT, "book_link"), frozenset({_S.NO_SHOW})),
+    Template.PAYMENT_LATE: NoticeKind((*VISIT, "book_link", "voided")),
+    Template.REFUND_PROCESSED: NoticeKind((*VISIT, "refund_amount")),
+}
+"""Every template that can be told of an appointment."""
+
+
+def obsolete(notice: Notice, appointment: Appointment, now: datetime) -> Skip | None:
+    """Why it is not worth telling at `now`; None where it is."""
+    kind = KINDS[notice.template]
+    if notice.expires_at <= now or (kind.ahead and appointment.start <= now):
+        return Skip.EXPIRED
+    if appointment.state not in kind.states:
+        return Skip.SUPERSEDED
+    return None
