@@ -127,7 +127,6 @@ class Repositories:
             notifications=MongoNotifications(database, vault),
             audit=audit,
             notices=MongoNotices(database),
-            audit=MongoAuditTrail(auditor[addresses.database]),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),
