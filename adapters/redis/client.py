@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -20,15 +20,21 @@ TIMEOUT_SECONDS = 0.5
 """Redis only speeds things up: waiting longer for it than for MongoDB would turn that around."""
 
 
+MAX_CONNECTIONS = 16
+"""Of one process: a crowd waits its turn, which takes less than opening a connection for each of them."""
+
+
 def connect(url: str, *, retries: int = 1) -> Redis:
     """A client that connects on first use; close it with `aclose`."""
-    client: Redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=TIMEOUT_SECONDS,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), retries),
     )
-    return client
+    return Redis.from_pool(pool)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis as Client
 
-from adapters.redis.client import connect
+from adapters.redis.client import MAX_CONNECTIONS, connect
 from adapters.redis.feed import FeedListener, RedisFeed, Watch
 from adapters.redis.limits import AWAY_SECONDS, Limit, RateLimiter
 from adapters.redis.tickets import TICKET_LIFETIME, Ticket, Tickets
@@ -249,6 +249,16 @@ async def test_processes_count_together(redis: Client, namespace: str) -> None:
     limiters = [RateLimiter(redis, namespace, clock) for _ in range(4)]
     answers = [await limiter.hit(THREE, "a") for limiter in limiters]
     assert answers == [None, None, None, 60]
+
+
+async def test_a_crowd_shares_few_connections_and_is_counted_together(own_redis: Redis, namespace: str) -> None:
+    client, crowd = connect(own_redis.url), 2_000
+    limiter = RateLimiter(client, namespace, _Clock())
+    limit = Limit("crowd", hits=crowd - 1, seconds=3600)
+    answers = await asyncio.gather(*(limiter.hit(limit, "a") for _ in range(crowd)))
+    assert len([one for one in answers if one is not None]) == 1
+    assert (await client.info("clients"))["connected_clients"] <= MAX_CONNECTIONS
+    await client.aclose()
 
 
 async def test_counts_lapse_and_show_nobody(redis: Client, namespace: str) -> None:

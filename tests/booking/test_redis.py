@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis as RedisClient
 
+from models.identity import Role
 from sandbox.servers.provision import Provisioner
 from sandbox.servers.redis import Redis
 from sandbox.servers.stack import Addresses
@@ -29,10 +30,11 @@ from tests.booking.support import (
     until,
     until_refunded,
 )
-from tests.clinics import offer
+from tests.clinics import employee, offer
 from tests.stack import LONG, Stack, eventually, running
 
 VISIT = offer("steady", "visit")
+CLASS = offer("steady", "class", "group")
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,68 @@ async def test_a_race_while_redis_forgets(fragile: Stack, redis: Redis) -> None:
     async with forgetting(redis):
         outcome = await run(fragile, [(VISIT, start)], 30)
     await check(fragile, await temporal(fragile), outcome, 1)
+
+
+@asynccontextmanager
+async def searching(stack: Stack, searches: int = 8) -> AsyncIterator[list[int]]:
+    """Within, people search without a pause; the status of each answer."""
+    seen: list[int] = []
+
+    async def search() -> None:
+        async with stack.anonymous() as client:
+            while True:
+                answer = await client.get("/v1/providers", params={"q": "steady group", "limit": "100"})
+                seen.append(answer.status_code)
+
+    crowd = [asyncio.create_task(search()) for _ in range(searches)]
+    try:
+        yield seen
+        assert not any(one.done() for one in crowd), "somebody has stopped searching"
+    finally:
+        for one in crowd:
+            one.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+
+async def test_searches_while_redis_dies_and_comes_back(fragile: Stack, redis: Redis) -> None:
+    """A fee that changes with it, without it and with it again is found at once by whoever changed it."""
+    path = f"/v1/providers/{CLASS.provider_id}/services"
+    async with fragile.anonymous() as anybody, fragile.client(employee("steady", Role.ADMIN)) as admin:
+
+        async def cheap() -> bool:
+            answer = await anybody.get("/v1/providers", params={"q": "steady group", "fee_max": "100", "limit": "100"})
+            return CLASS.provider_id in {one["id"] for one in ok(answer)["items"]}
+
+        async def costs(paise: int) -> None:
+            before = await admin.get(path)
+            services = [{**one, "fee": {"amount": paise}, "payment": "online"} for one in before.json()["items"]]
+            ok(await admin.put(path, json=services, headers={"If-Match": before.headers["etag"]}))
+            assert await cheap() is (paise <= 100)
+
+        async with searching(fragile) as seen:
+            await costs(100)
+            redis.process.kill()
+            try:
+                await costs(90_000)
+                await costs(100)
+                await costs(90_000)
+                without = len(seen)
+                await eventually(_length(seen), lambda count: count > without + 20)
+            finally:
+                redis.start()
+            assert not await cheap(), "nothing of before comes back"
+            for paise in (100, 90_000, 100):
+                await costs(paise)
+            again = len(seen)
+            await eventually(_length(seen), lambda count: count > again + 20)
+    assert set(seen) == {200}
+
+
+def _length(seen: list[int]) -> Callable[[], Awaitable[int]]:
+    async def look() -> int:
+        return len(seen)
+
+    return look
 
 
 async def test_a_whole_life_while_redis_is_away(fragile: Stack, redis: Redis) -> None:
