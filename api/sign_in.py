@@ -148,8 +148,8 @@ class SignIn:
 
     async def _refuse(self, request: Request, name: str, user_id: str | None) -> None:
         await self._tries.take(SIGNING_IN, name, PASSWORD_BACKOFF, datetime.now(UTC))
-        if user_id is not None:
-            await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id)
+        # Addresses that are nobody's are noted too, by the name of their counter: what takes longer tells who is known.
+        await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id or name)
 
     async def _second_factor(self, request: Request, name: str, user_id: str, code: str | None) -> None:
         credentials = await self._users.credentials(Subject(user_id), user_id)

@@ -22,7 +22,7 @@ SCHEMAS: Final[Json] = DOCUMENT["components"]["schemas"]
 
 
 class Operation(NamedTuple):
-    """One method of one path; `query` are the names of its query parameters."""
+    """One method of one path; `query` are the names of its query parameters, `media` is the type of its body."""
 
     id: str
     method: str
@@ -30,6 +30,7 @@ class Operation(NamedTuple):
     secured: bool
     query: tuple[str, ...]
     body: Json | None
+    media: str | None
 
     @property
     def has_body(self) -> bool:
@@ -55,8 +56,9 @@ def _operations() -> Iterator[Operation]:
         for method, one in methods.items():
             query = tuple(each["name"] for each in one.get("parameters", ()) if each["in"] == "query")
             content = one.get("requestBody", {}).get("content", {})
-            body = next(iter(content.values()))["schema"] if content else None
-            yield Operation(one["operationId"], method.upper(), path, bool(one.get("security")), query, body)
+            media = next(iter(content), None)
+            body = None if media is None else content[media]["schema"]
+            yield Operation(one["operationId"], method.upper(), path, bool(one.get("security")), query, body, media)
 
 
 OPERATIONS: Final = list(_operations())
