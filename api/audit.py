@@ -54,6 +54,10 @@ class AuditLog:
         """Note what an admin of the platform looked into or did. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)])
 
+    def of(self, request: Request, admin: Principal, target: str) -> AuditEntry:
+        """The entry of what an admin is about to do, to be kept with the change itself."""
+        return self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)
+
     async def published(self, request: Request, who: Principal, provider_id: str, tenant_id: str) -> None:
         """Note that somebody changed what is published of a provider. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, AuditAction.PUBLISHED, tenant_id, provider_id, None)])

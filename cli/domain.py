@@ -14,7 +14,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from cli.output import CommandError, console, explained
 from cli.running import current_settings
-from models.compliance import AuditAction, audit_of_operator
+from models.compliance import AuditAction, AuditEntry, audit_of_operator
 from models.errors import VisitNowError
 from models.identity import System
 from models.tenancy import Domain
@@ -47,9 +47,7 @@ async def attach(settings: Settings, host: str, slug: str, *, verified: bool) ->
         if clinic is None:
             raise CommandError(f"there is no clinic {slug!r}")
         kept = Domain(host=host.lower(), tenant_id=clinic.tenant_id, clinic_id=clinic.id, verified=verified)
-        entry = audit_of_operator(AuditAction.DOMAIN_ATTACHED, f"{clinic.id}:{kept.host}", datetime.now(UTC))
-        await stores.audit.append([entry])
-        await stores.tenancy.put_domain(ATTACHING, kept)
+        await stores.tenancy.put_domain(ATTACHING, kept, _entry(kept))
     except ValidationError as error:
         raise CommandError(f"{host!r} is no name of the public internet") from error
     except VisitNowError as error:
@@ -57,6 +55,13 @@ async def attach(settings: Settings, host: str, slug: str, *, verified: bool) ->
     finally:
         await stores.close()
     return kept
+
+
+def _entry(domain: Domain) -> AuditEntry:
+    """Nobody but the operator says whose name it is, so that they said so is in the tenant's audit."""
+    entry = audit_of_operator(AuditAction.DOMAIN_ATTACHED, f"{domain.clinic_id}:{domain.host}", datetime.now(UTC))
+    why = "said to be verified" if domain.verified else "not verified"
+    return entry.model_copy(update={"tenant_id": domain.tenant_id, "why": why})
 
 
 async def _nobody_listens(practitioner_id: str) -> None:

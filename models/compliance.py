@@ -43,11 +43,11 @@ class AuditAction(StrEnum):
     KEY_MADE = "key.made"
     KEY_DESTROYED = "key.destroyed"
     KEYS_REWRAPPED = "keys.rewrapped"
-    DOMAIN_ATTACHED = "domain.attached"
     AUDIT_READ = "audit.read"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"
+    DOMAIN_ATTACHED = "domain.attached"
 
 
 class AuditEntry(Model):

@@ -216,9 +216,12 @@ class Tenancy(Protocol):
         ...
 
     async def replace_settings(
-        self, scope: Scope, tenant_id: str, settings: TenantSettings, *, replaces: int, by: str, at: datetime
+        self, scope: Scope, tenant_id: str, settings: TenantSettings, *, replaces: int, entry: AuditEntry
     ) -> SettingsVersion:
-        """The next version, in place of that one, which is kept. Raises `stale` and `not_found`."""
+        """The next version, in place of that one, which is kept; `entry` says who does so when.
+
+        The entry is kept with the change, for the relay to carry. Raises `stale` and `not_found`.
+        """
         ...
 
     async def settings_versions(self, scope: Scope, tenant_id: str, before: int, limit: int) -> list[SettingsVersion]:
@@ -227,6 +230,18 @@ class Tenancy(Protocol):
 
     async def domain(self, scope: Scope, host: str) -> Domain | None:
         """A host of a clinic's own; the public sees verified ones only."""
+        ...
+
+
+class AuditOutbox(Protocol):
+    """Entries that were kept with the changes that they tell of, until they are in the audit."""
+
+    async def entries(self, limit: int) -> list[AuditEntry]:
+        """Those that wait, oldest first."""
+        ...
+
+    async def carried(self, entries: Sequence[AuditEntry]) -> None:
+        """They are in the audit."""
         ...
 
 

@@ -280,6 +280,7 @@ async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Even
             wired.feed,
             stores.leases,
             wake,
+            outboxes=(stores.tenancy,),
             followers=followers,
         )
         await _until(stop, relay.run())

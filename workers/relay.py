@@ -13,7 +13,7 @@ from models.compliance import audit_of, audit_of_application
 from models.errors import UnavailableError
 from models.ids import random_id
 from models.onboarding_ports import Applications
-from models.ports import Appointments, AuditTrail, Feed, Follower, Leases, Wake
+from models.ports import Appointments, AuditOutbox, AuditTrail, Feed, Follower, Leases, Wake
 
 LEASE = "outbox"
 LEASE_SECONDS = 10.0
@@ -41,15 +41,20 @@ class Relay:
         leases: Leases,
         wake: Wake,
         *,
+        outboxes: Sequence[AuditOutbox] = (),
         followers: Sequence[Follower] = (),
     ) -> None:
-        """Where events come from, where they go, who may carry them, what wakes us and who goes on from there."""
+        """Where events come from, where they go, who may carry them, what wakes us and who goes on from there.
+
+        `outboxes` hold entries that go to the audit as they are.
+        """
         self._appointments = appointments
         self._applications = applications
         self._audit = audit
         self._feed = feed
         self._leases = leases
         self._wake = wake
+        self._outboxes = outboxes
         self._followers = followers
         self._owner = random_id("relay")
         self._ours_until = 0.0
@@ -70,8 +75,9 @@ class Relay:
         try:
             if not await self._is_ours():
                 return False
+            noted = await self.drain_entries()
             onboarded = await self.drain_applications()
-            return BATCH in (await self.drain(), onboarded)
+            return BATCH in (await self.drain(), onboarded, noted)
         except UnavailableError as error:
             log.warning("relay paused", error_type=type(error).__name__)
             await asyncio.sleep(IDLE_SECONDS)
@@ -106,6 +112,17 @@ class Relay:
             await self._audit.append([audit_of_application(event) for event in events])
             await self._applications.drained(events)
         return len(events)
+
+    async def drain_entries(self) -> int:
+        """Carry one batch of each outbox of entries; the number of those of the fullest."""
+        most = 0
+        for outbox in self._outboxes:
+            entries = await outbox.entries(BATCH)
+            if entries:
+                await self._audit.append(entries)
+                await outbox.carried(entries)
+            most = max(most, len(entries))
+        return most
 
     async def _announce(self, events: Sequence[Event]) -> None:
         """Whoever watches also looks by themselves, so a feed that is away holds nothing up."""

@@ -14,7 +14,7 @@ from adapters.mongo import appointment_documents as documents
 from adapters.mongo.claim_documents import LONGEST_CLAIM
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, DataClass, Vault
-from adapters.mongo.schema import Declared
+from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.booking import (
     CANCELLABLE,
@@ -59,7 +59,7 @@ DECLARED: Final = Declared(
         _by("subject_id"),
         IndexModel([("order_id", ASCENDING)], name="order", partialFilterExpression={"order_id": {"$gt": ""}}),
         # Work queues: each holds only the appointments that it is about.
-        IndexModel([("outbox.at", ASCENDING)], name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+        OUTBOX,
         IndexModel(
             [("closed_at", ASCENDING), ("_id", ASCENDING)],
             name="unsettled",

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, literal
 from adapters.mongo.encryption import ERASED, DataClass, Opened, Vault
-from adapters.mongo.schema import Declared
+from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import Code, VisitNowError, not_found
@@ -54,7 +54,7 @@ DECLARED: Final = Declared(
             name="due",
             partialFilterExpression={"due_at": {"$exists": True}},
         ),
-        IndexModel([("outbox.at", ASCENDING)], name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+        OUTBOX,
         IndexModel(
             [("lapses_at", ASCENDING)], name="unproved", partialFilterExpression={"lapses_at": {"$exists": True}}
         ),

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pymongo import ASCENDING, IndexModel
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.schema import Declared
+from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, scoped
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.writes import put
@@ -40,7 +40,7 @@ DECLARED: Final[Sequence[Declared]] = (
             IndexModel([("tenant_id", ASCENDING)], name="tenant"),
         ),
     ),
-    Declared("tenants", (IndexModel([("slug", ASCENDING)], name="slug", unique=True),)),
+    Declared("tenants", (IndexModel([("slug", ASCENDING)], name="slug", unique=True), OUTBOX)),
     Declared(
         "practitioners",
         (

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from pymongo import IndexModel
+from pymongo import ASCENDING, IndexModel
 
 from adapters.mongo.client import Document
+
+OUTBOX: Final = IndexModel(
+    [("outbox.at", ASCENDING)], name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}
+)
+"""Documents in which something waits for the relay."""
 
 
 class Declared(NamedTuple):

@@ -2,7 +2,8 @@
 
 The current settings lie in the tenant's document, where booking reads them; each version before lies in
 `settings_versions`. A version never changes, so it is put there before it is replaced: whatever dies in between, the
-next change finds it there already, and the one conditional update of the tenant decides who of two was first.
+next change finds it there already, and the one conditional update of the tenant decides who of two was first. The
+same update keeps the entry for the audit: what is noted has happened, and what has happened is noted.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
-from adapters.mongo.schema import Declared
+from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from adapters.mongo.writes import put
+from models.compliance import AuditEntry
 from models.errors import Code, VisitNowError, not_found
-from models.identity import Scope
+from models.identity import Scope, System
 from models.tenancy import Branding, Domain, SettingsVersion, TenantSettings
+
+_RELAY: Final = System("the outbox relay serves all tenants")
 
 DECLARED: Final[Sequence[Declared]] = (
     Declared(
         "settings_versions", (IndexModel([("tenant_id", ASCENDING), ("settings_version", DESCENDING)], name="newest"),)
     ),
-    Declared("domains"),
+    Declared("domains", (OUTBOX,)),
 )
 
 
@@ -49,22 +53,26 @@ class MongoTenancy:
 
     @answering
     async def replace_settings(
-        self, scope: Scope, tenant_id: str, settings: TenantSettings, *, replaces: int, by: str, at: datetime
+        self, scope: Scope, tenant_id: str, settings: TenantSettings, *, replaces: int, entry: AuditEntry
     ) -> SettingsVersion:
         """The version before goes to the others, then one conditional update. Raises `stale` and `not_found`."""
         before = await self.settings(scope, tenant_id)
         if before.version != replaces:
             raise VisitNowError(Code.STALE)
         try:
-            await self._keep(scope, tenant_id, before, at)
+            await self._keep(scope, tenant_id, before, entry.at)
         except DuplicateKeyError as error:
             # Somebody else keeps the same version at this moment, so it is kept.
             if not clashes_on_id(error):
                 raise
-        after = SettingsVersion(version=replaces + 1, settings=settings, changed_by=by, changed_at=at)
+        after = SettingsVersion(version=replaces + 1, settings=settings, changed_by=entry.actor, changed_at=entry.at)
         updated = await self._tenants.update_one(
             scoped(scope, {"_id": tenant_id, "policy_version": replaces}),
-            {"$set": {**_stored(after), "updated_at": at}, "$inc": {"version": 1}},
+            {
+                "$set": {**_stored(after), "updated_at": entry.at},
+                "$push": {"outbox": entry.model_dump()},
+                "$inc": {"version": 1},
+            },
             comment=reason_of(scope),
         )
         if updated.matched_count == 0:
@@ -105,10 +113,39 @@ class MongoTenancy:
         return None if found is None else _domain(found)
 
     @answering
-    async def put_domain(self, scope: Scope, domain: Domain) -> None:
-        """An upsert by host. Raises `not_found` where the host is another tenant's."""
+    async def put_domain(self, scope: Scope, domain: Domain, entry: AuditEntry) -> None:
+        """An upsert by host, with the entry that tells of it. Raises `not_found` where it is another tenant's."""
         document: Document = {**domain.model_dump(exclude={"host"}), "live": domain.verified}
-        await put(self._domains, scope, domain.host, document)
+        await put(self._domains, scope, domain.host, document, noted=entry.model_dump())
+
+    @answering
+    async def entries(self, limit: int) -> list[AuditEntry]:
+        """Two reads by indexes of documents in which something waits."""
+        found: list[AuditEntry] = []
+        for collection in (self._tenants, self._domains):
+            waiting = await collection.find(
+                {"outbox.0": {"$exists": True}},
+                {"outbox": 1},
+                sort=[("outbox.at", ASCENDING)],
+                limit=limit,
+                comment=reason_of(_RELAY),
+            ).to_list(None)
+            found += [AuditEntry.model_validate(entry) for one in waiting for entry in _list(one["outbox"])]
+        return sorted(found, key=lambda entry: entry.at)[:limit]
+
+    @answering
+    async def carried(self, entries: Sequence[AuditEntry]) -> None:
+        """Two updates of the documents in which they wait; an entry that is gone already stays so."""
+        for collection in (self._tenants, self._domains):
+            await collection.update_many(
+                {"outbox.0": {"$exists": True}, "outbox.at": {"$in": [one.at for one in entries]}},
+                {"$pull": {"outbox": {"id": {"$in": [one.id for one in entries]}}}},
+                comment=reason_of(_RELAY),
+            )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _current(tenant: Document) -> SettingsVersion:

@@ -13,9 +13,17 @@ from models.identity import Scope
 
 
 async def put(
-    collection: Collection, scope: Scope, key: str, document: Document, *, at_first: Document | None = None
+    collection: Collection,
+    scope: Scope,
+    key: str,
+    document: Document,
+    *,
+    at_first: Document | None = None,
+    noted: Document | None = None,
 ) -> None:
     """Write it anew or over what is there, counting its version; `at_first` only where it is new.
+
+    `noted` goes to the document's outbox.
 
     Raises `not_found` where the scope does not reach the document, or the id is another tenant's.
     """
@@ -28,6 +36,7 @@ async def put(
                 "$set": {**document, "updated_at": now},
                 "$setOnInsert": {**(at_first or {}), "created_at": now},
                 "$inc": {"version": 1},
+                **({} if noted is None else {"$push": {"outbox": noted}}),
             },
             upsert=True,
             comment=reason_of(scope),

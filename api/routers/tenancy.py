@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -46,10 +45,9 @@ async def put_settings(
         _refuse_development_values(body)
     if (await _settings(services, caller)).version != replaces:
         raise VisitNowError(Code.STALE)
-    # First the entry, as everywhere: a change that cannot be noted is not made.
-    await services.audit.act(request, caller, f"settings:{replaces + 1}")
+    entry = services.audit.of(request, caller, f"settings:{replaces + 1}")
     replaced = await services.tenancy.replace_settings(
-        Tenant(caller.tenant_id), caller.tenant_id, body, replaces=replaces, by=caller.subject, at=datetime.now(UTC)
+        Tenant(caller.tenant_id), caller.tenant_id, body, replaces=replaces, entry=entry
     )
     put_etag(response, replaced.version)
     return replaced.settings

@@ -26,6 +26,7 @@ from models.ids import reference
 from models.providers import PaymentMode
 from models.signatures import sign
 from models.tenancy import Branding, TenantSettings
+from tests.adapters.mongo.builders import an_entry
 from tests.stack import SHORT, Json, Stack, eventually
 
 PROVIDER: Final = ANANYA_RAO.provider
@@ -332,7 +333,7 @@ async def hasty(stack: Stack) -> AsyncIterator[Stack]:
     stores = Repositories.connect(mongo_addresses(stack.settings), on_time_changed=nobody_listens)
     settings = TenantSettings.of(SHORT, ("en",), Branding())
     await stores.tenancy.replace_settings(
-        System("a test"), HASTY_TENANT.id, settings, replaces=1, by="usr_test", at=datetime.now(UTC)
+        System("a test"), HASTY_TENANT.id, settings, replaces=1, entry=an_entry(at=datetime.now(UTC))
     )
     yield stack
     await stores.close()

@@ -16,6 +16,7 @@ from cli.seed.sanjeevani import BANDRA
 from models.errors import Code
 from models.identity import System
 from models.tenancy import Domain
+from tests.adapters.mongo.builders import an_entry
 from tests.api.conftest import Api, serving
 
 PUBLIC = "https://visits.example"
@@ -31,6 +32,7 @@ async def named(api: Api, stores: Repositories) -> AsyncIterator[Api]:
         await stores.tenancy.put_domain(
             System("a test"),
             Domain(host=host, tenant_id=INDIRANAGAR.tenant_id, clinic_id=INDIRANAGAR.id, verified=verified),
+            an_entry(),
         )
     # A production profile refuses to start here (loopback addresses), so only the routes are told that it is one.
     settings = api.settings.model_copy(update={"public_url": PUBLIC, "profile": Profile.PRODUCTION})
@@ -146,8 +148,11 @@ async def test_in_development_pages_of_this_machine_may_call_and_clinics_have_lo
     assert (await _ask(api, Host="nobody.localhost")).status_code == 404
 
 
-async def test_an_operator_attaches_a_host_and_detaches_it(api: Api, named: Api) -> None:
+async def test_an_operator_attaches_a_host_and_detaches_it(api: Api, named: Api, stores: Repositories) -> None:
     kept = await attach(api.settings, "Visit.Arogya.example", INDIRANAGAR.slug, verified=True)
+    [entry] = [one for one in await stores.tenancy.entries(1000) if one.target.endswith(f":{kept.host}")]
+    assert (entry.actor, entry.action, entry.tenant_id) == ("operator", "domain.attached", INDIRANAGAR.tenant_id)
+    assert entry.why == "said to be verified"
     assert (kept.host, kept.clinic_id) == ("visit.arogya.example", INDIRANAGAR.id)
     assert (await _ask(named, Host=kept.host)).status_code == 200
     for host, slug in (("not a host", INDIRANAGAR.slug), ("b.example", "nowhere"), (kept.host, BANDRA.slug)):

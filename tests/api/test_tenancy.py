@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Profile
@@ -18,7 +17,6 @@ from models.errors import Code
 from models.identity import Account, Role, System
 from models.providers import TenantRecord
 from models.tenancy import TenantSettings
-from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, serving, signed_in
 
 Json = dict[str, Any]
@@ -114,16 +112,18 @@ async def test_every_version_is_listed_with_who_and_when(api: Api, admin: Accoun
     assert (foreign.status_code, foreign.json()["code"]) == (400, Code.CURSOR_INVALID)
 
 
-async def test_a_change_is_noted_and_a_refused_one_is_not(api: Api, admin: Account, servers: Addresses) -> None:
+async def test_what_has_changed_is_noted_with_the_change_and_a_refused_one_is_not(
+    api: Api, stores: Repositories, admin: Account
+) -> None:
     async with api.client(admin) as client:
-        await _put(client, {}, '"1"')
-        await _put(client, {}, '"1"')
+        answers = await asyncio.gather(*(_put(client, {}, '"1"') for _ in range(4)))
+        assert sorted(one.status_code for one in answers) == [200, 412, 412, 412]
         await _put(client, {"horizon_days": -1}, '"2"')
-    with MongoClient[Json](servers.owner_mongodb_url(api.settings.database)) as owner:
-        entries = list(owner[api.settings.database]["audit"].find({"actor": admin.id}))
-    assert [(one["action"], one["target"], one["tenant_id"]) for one in entries] == [
-        (AuditAction.ADMIN_ACT, "settings:2", admin.tenant_id)
-    ]
+    [entry] = [one for one in await stores.tenancy.entries(1000) if one.actor == admin.id]
+    assert (entry.action, entry.target, entry.tenant_id) == (AuditAction.ADMIN_ACT, "settings:2", admin.tenant_id)
+    assert (entry.why, entry.origin) == ("PUT /v1/tenant/settings", "127.0.0.1")
+    await stores.tenancy.carried([entry])
+    assert [one for one in await stores.tenancy.entries(1000) if one.actor == admin.id] == []
 
 
 @pytest.mark.parametrize("account", ["patient", "doctor", "staff", "admin"])

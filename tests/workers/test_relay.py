@@ -19,8 +19,10 @@ from cli.running import environment_of
 from models.booking import AppointmentState, Event, EventType, PlaceBooking
 from models.compliance import audit_of
 from models.identity import System
+from models.providers import TenantRecord
+from models.tenancy import TenantSettings
 from sandbox.servers.processes import Process
-from tests.adapters.mongo.builders import a_command, a_confirmation, a_step, an_advance
+from tests.adapters.mongo.builders import a_command, a_confirmation, a_step, an_advance, an_entry, new
 from tests.stack import ROOT, eventually
 from workers.relay import BATCH, LEASE, Relay
 
@@ -88,7 +90,10 @@ def everything(commands: Sequence[PlaceBooking]) -> Counter[tuple[str, str]]:
 
 
 def a_relay(stores: Repositories, feed: Said | RedisFeed) -> Relay:
-    return Relay(stores.appointments, stores.applications, stores.audit, feed, stores.leases, Ticking())
+    outboxes = (stores.tenancy,)
+    return Relay(
+        stores.appointments, stores.applications, stores.audit, feed, stores.leases, Ticking(), outboxes=outboxes
+    )
 
 
 @asynccontextmanager
@@ -127,6 +132,25 @@ async def test_every_event_is_audited_and_the_newest_version_told(stores: Reposi
     assert entry is not None
     assert (entry["tenant_id"], entry["subject_id"]) == (commands[0].tenant_id, commands[0].subject_id)
     assert (entry["actor_kind"], entry["actor"]) == ("system", "system")
+
+
+async def test_entries_that_were_kept_with_a_change_are_carried_once(stores: Repositories) -> None:
+    tenant_id = new("ten")
+    record = TenantRecord(id=tenant_id, slug=tenant_id.replace("_", "-").lower()[:40], name="Arogya")
+    await stores.directory.put_tenant(TEST, record)
+    kept = [an_entry(tenant_id=tenant_id, at=datetime.now(UTC)) for _ in range(3)]
+    for version, entry in enumerate(kept, start=1):
+        settings = TenantSettings(payment_window_seconds=100 + version)
+        await stores.tenancy.replace_settings(TEST, tenant_id, settings, replaces=version, entry=entry)
+    await stores.audit.append(kept[:1])
+
+    async def noted() -> list[str]:
+        found = await stores.database["audit"].find({"tenant_id": tenant_id}, sort=[("at", 1)]).to_list(None)
+        return [str(one["_id"]) for one in found]
+
+    async with running(a_relay(stores, Said())):
+        assert await eventually(noted, lambda seen: len(seen) == 3) == [one.id for one in kept]
+        await eventually(lambda: stores.tenancy.entries(1000), lambda left: left == [])
 
 
 async def test_more_than_a_batch(stores: Repositories) -> None:

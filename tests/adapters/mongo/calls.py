@@ -344,7 +344,7 @@ def _on_tenants(stores: Repositories, world: World) -> dict[str, Call]:
     async def change(scope: Scope) -> object:
         version = (await tenancy.settings(scope, tenant)).version
         return await tenancy.replace_settings(
-            scope, tenant, TenantSettings(horizon_days=9), replaces=version, by=new("usr"), at=DAY
+            scope, tenant, TenantSettings(horizon_days=9), replaces=version, entry=an_entry(tenant_id=tenant)
         )
 
     return {
@@ -391,8 +391,10 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "directory.put_availability": lambda _: directory.put_availability(WORLD, provider, Availability()),
         "tenancy.domain": lambda scope: stores.tenancy.domain(scope, f"{clinic.slug}.example"),
         "tenancy.put_domain": lambda _: stores.tenancy.put_domain(
-            WORLD, Domain(host=f"{clinic.slug}.example", tenant_id=clinic.tenant_id, clinic_id=clinic.id)
+            WORLD, Domain(host=f"{clinic.slug}.example", tenant_id=clinic.tenant_id, clinic_id=clinic.id), an_entry()
         ),
+        "tenancy.entries": lambda _: stores.tenancy.entries(5),
+        "tenancy.carried": lambda _: stores.tenancy.carried([an_entry(tenant_id=clinic.tenant_id)]),
         "inbox.store": lambda _: stores.inbox.store(world.event),
         "inbox.waiting": lambda _: stores.inbox.waiting(soon(), 5),
         "inbox.passed_on": lambda _: stores.inbox.passed_on(world.event.id),

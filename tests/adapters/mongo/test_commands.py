@@ -89,6 +89,8 @@ UNSCOPED: Final = {
     "appointments.drained": "the relay serves all tenants",
     "applications.events": "the relay serves all tenants",
     "applications.drained": "the relay serves all tenants",
+    "tenancy.entries": "the relay serves all tenants",
+    "tenancy.carried": "the relay serves all tenants",
     "audit.append": "entries carry their tenant, and are only ever added",
     "inbox.store": "what the gateway says belongs to the installation until it is matched",
     "inbox.waiting": "likewise",

@@ -13,7 +13,7 @@ from models.errors import Code, VisitNowError
 from models.identity import Public, System, Tenant
 from models.providers import TenantRecord
 from models.tenancy import Branding, Domain, TenantSettings
-from tests.adapters.mongo.builders import new
+from tests.adapters.mongo.builders import an_entry, new
 
 PROVISIONING = System("a test provisions a tenant")
 
@@ -31,8 +31,7 @@ async def change(stores: Repositories, tenant_id: str, replaces: int, seconds: i
         tenant_id,
         TenantSettings(payment_window_seconds=seconds),
         replaces=replaces,
-        by=f"usr_{seconds}",
-        at=datetime.now(UTC),
+        entry=an_entry(actor=f"usr_{seconds}", at=datetime.now(UTC), tenant_id=tenant_id),
     )
     return changed.version
 
@@ -112,8 +111,7 @@ async def test_another_tenant_neither_sees_nor_changes_them(stores: Repositories
             tenant.id,
             TenantSettings(branding=Branding(color="#000000")),
             replaces=2,
-            by="x",
-            at=datetime.now(UTC),
+            entry=an_entry(),
         )
     assert reading.value.code is writing.value.code is Code.NOT_FOUND
     assert await stores.tenancy.settings_versions(other, tenant.id, 9, 9) == []
@@ -122,12 +120,12 @@ async def test_another_tenant_neither_sees_nor_changes_them(stores: Repositories
 async def test_the_public_sees_a_domain_once_it_is_verified(stores: Repositories) -> None:
     tenant = await a_tenant(stores)
     domain = Domain(host=f"{tenant.slug}.example", tenant_id=tenant.id, clinic_id="cln_a")
-    await stores.tenancy.put_domain(PROVISIONING, domain)
+    await stores.tenancy.put_domain(PROVISIONING, domain, an_entry())
     assert await stores.tenancy.domain(Public(), domain.host) is None
     assert await stores.tenancy.domain(Tenant(tenant.id), domain.host) == domain
     verified = domain.model_copy(update={"verified": True})
-    await stores.tenancy.put_domain(PROVISIONING, verified)
+    await stores.tenancy.put_domain(PROVISIONING, verified, an_entry())
     assert await stores.tenancy.domain(Public(), domain.host) == verified
     taken = verified.model_copy(update={"tenant_id": "ten_other"})
     with pytest.raises(VisitNowError):
-        await stores.tenancy.put_domain(Tenant("ten_other"), taken)
+        await stores.tenancy.put_domain(Tenant("ten_other"), taken, an_entry())
