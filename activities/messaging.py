@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from temporalio import activity
@@ -10,8 +11,9 @@ from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.errors import DeliveryError
 from models.identity import Tenant
-from models.messaging import Letter, Message, MessageState, Word
+from models.messaging import Channel, Letter, Message, MessageState, Word, reader
 from models.ports import Carrier, Notifications, Texts
+from models.stops import UNSUBSCRIBED, Stops
 
 ERASED = "erased"
 
@@ -28,11 +30,21 @@ class Delivery(Model):
 class MessagingActivities:
     """Loads what was kept, words it, hands it over and notes what became of it."""
 
-    def __init__(self, notifications: Notifications, texts: Texts, carrier: Carrier) -> None:
-        """Where messages are kept, what they say and who takes them."""
+    def __init__(
+        self,
+        notifications: Notifications,
+        texts: Texts,
+        carrier: Carrier,
+        stops: Stops,
+        *,
+        senders: Mapping[Channel, str],
+    ) -> None:
+        """Where messages are kept, what they say, who takes them, and who wants none from which sender."""
         self._notifications = notifications
         self._texts = texts
         self._carrier = carrier
+        self._stops = stops
+        self._senders = senders
 
     @activity.defn(name="messaging.deliver")
     async def deliver(self, delivery: Delivery) -> MessageState:
@@ -88,9 +100,18 @@ class MessagingActivities:
             found = await self._carrier.find(message, letter, unsettled_since)
             if found is not None:
                 return found
+        sender = self._senders.get(message.channel)
+        # Asked last of all: whoever stops us while a message waits gets none.
+        if sender is not None and await self._stops.stopped(sender, reader(message)):
+            return Word(state=MessageState.FAILED, error_code=UNSUBSCRIBED)
         try:
             return await self._carrier.send(message, letter)
         except DeliveryError as error:
+            if error.code == UNSUBSCRIBED and sender is not None:
+                # The provider has heard what we have not.
+                await self._stops.note(
+                    sender, reader(message), stopped=True, reply_id=f"refused:{message.id}", at=datetime.now(UTC)
+                )
             if error.permanent:
                 return Word(state=MessageState.FAILED, error_code=error.code)
             await self._notifications.not_taken(Tenant(delivery.tenant_id), message.id, datetime.now(UTC))

@@ -156,7 +156,9 @@ class NoticeActivities:
     async def _channels(self, notice: Notice, recipient: Account) -> tuple[Channel, ...]:
         approved = self._texts.is_approved(notice.template, self._texts.language(recipient.locale))
         whatsapp = approved and Channel.WHATSAPP in self._configured and await self._agrees(recipient, Purpose.WHATSAPP)
-        return channels_for(Reach(recipient, self._configured, whatsapp=whatsapp))
+        return channels_for(
+            Reach(recipient, self._configured, whatsapp=whatsapp, preferred=recipient.preferred_channel)
+        )
 
     async def _facts(self, notice: Notice, appointment: Appointment, recipient: Account, now: datetime) -> Facts:
         tenant, directory = Tenant(notice.tenant_id), self._sources.directory

@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.settings import Settings
 from adapters.smtp import SmtpCarrier
-from adapters.twilio import TwilioCarrier
+from adapters.twilio import TwilioCarrier, written
 from models.errors import DeliveryError
 from models.messaging import Channel, Letter, Message, Word
 from models.ports import Carrier
@@ -47,6 +47,12 @@ class CarrierByChannel:
             # An operator may configure it while the message waits.
             raise DeliveryError("unconfigured", permanent=False)
         return carrier
+
+
+def senders_of(settings: Settings) -> dict[Channel, str]:
+    """Under which address each channel's messages leave, as the carrier writes it."""
+    numbers = {Channel.SMS: settings.twilio_sms_from, Channel.WHATSAPP: settings.twilio_whatsapp_from}
+    return {channel: written(channel, number) for channel, number in numbers.items() if number is not None}
 
 
 @contextmanager

@@ -73,12 +73,11 @@ class TwilioCarrier:
         sender = self._senders.get(message.channel)
         if sender is None:
             raise DeliveryError("no_sender", permanent=True)
-        prefix = _prefix(message)
 
         def create() -> _Sent:
             made = self._client.messages.create(
-                to=prefix + message.to,
-                from_=prefix + sender,
+                to=written(message.channel, message.to),
+                from_=written(message.channel, sender),
                 body=letter.text,
                 status_callback=f"{self._callback_url}?message={quote(message.id, safe='')}",
             )
@@ -90,7 +89,7 @@ class TwilioCarrier:
         """The newest messages to this address, one page of them."""
 
         def look() -> list[_Sent]:
-            found = self._client.messages.list(to=_prefix(message) + message.to, limit=LOOKED_THROUGH)
+            found = self._client.messages.list(to=written(message.channel, message.to), limit=LOOKED_THROUGH)
             return [_Sent.model_validate(one) for one in found]
 
         earliest = since.astimezone(UTC) - CLOCKS
@@ -121,8 +120,9 @@ class TwilioCarrier:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _typed, work)
 
 
-def _prefix(message: Message) -> str:
-    return _WHATSAPP if message.channel is Channel.WHATSAPP else ""
+def written(channel: Channel, number: str) -> str:
+    """A number as the provider writes it on that channel."""
+    return f"{_WHATSAPP}{number}" if channel is Channel.WHATSAPP else number
 
 
 def _typed(work: Callable[[], T]) -> T:

@@ -40,6 +40,7 @@ from models.cache import Recently
 from models.errors import UnavailableError
 from models.onboarding_ports import Applications
 from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
+from models.stops import Stops
 from workflows.gateway import DurableNotifier, WorkflowGateway
 
 WORD_SECONDS: Final = 30.0
@@ -63,6 +64,7 @@ class Services:
     inbox: WebhookInbox
     messenger: Messenger
     notifier: DurableNotifier
+    stops: Stops
     notifications: Notifications
     audit: AuditLog
     trail: MongoAuditTrail

@@ -178,6 +178,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         inbox=stores.inbox,
         messenger=messenger,
         notifier=DurableNotifier(client),
+        stops=stores.stops,
         notifications=stores.notifications,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,

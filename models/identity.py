@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from models.base import Id, Model, UtcDatetime, ZoneName
+from models.messaging import Channel
 
 PLATFORM = "platform"
 """The tenant of patients and of the operators who run the installation."""
@@ -160,6 +161,8 @@ class Account(Model):
     email: str | None = None
     locale: str = "en"
     timezone: ZoneName = "Asia/Kolkata"
+    preferred_channel: Channel | None = None
+    """By which they would rather be written to; the others follow where it brings nothing."""
     removed_at: UtcDatetime | None = None
     """Since when nobody signs in with it any more."""
 

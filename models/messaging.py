@@ -86,6 +86,11 @@ class Message(Model):
     """What it says, where that was worded when it was kept; else its template is filled in when it leaves."""
 
 
+def reader(message: Message) -> str:
+    """Whom it goes to, as the carrier writes it."""
+    return f"whatsapp:{message.to}" if message.channel is Channel.WHATSAPP else message.to
+
+
 class MessageState(StrEnum):
     """What became of a message."""
 

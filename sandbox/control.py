@@ -96,6 +96,14 @@ class PhoneCommand(Command):
     callbacks: Callbacks = "once"
 
 
+class ReplyCommand(Command):
+    """Somebody answers the newest text that their phone has got."""
+
+    to: Annotated[str, Field(min_length=3, description="The phone.")]
+    channel: Literal["sms", "whatsapp"] = "sms"
+    text: Annotated[str, Field(min_length=1, max_length=1600)]
+
+
 class LapseCommand(Command):
     """Nobody captured this authorized payment: give it back now."""
 
@@ -161,6 +169,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
         route("GET", "/messages", _messages),
         route("POST", "/messages/{id}/status", _set_status),
         route("POST", "/phones", _set_phone),
+        route("POST", "/replies", _reply),
         route("POST", "/faults", _arm),
         route("GET", "/faults", _faults),
         route("DELETE", "/faults", _disarm),
@@ -223,6 +232,15 @@ async def _set_phone(gateway: Gateway, request: Request) -> object:
     phone = Phone(command.reaches, command.error_code, command.callbacks)
     gateway.messages.behave(command.channel, command.to, phone)
     return command.model_dump()
+
+
+async def _reply(gateway: Gateway, request: Request) -> object:
+    command = await _command(request, ReplyCommand)
+    mine = (one for one in gateway.messages.newest(command.to) if one.channel == command.channel)
+    last = next(mine, None)
+    if last is None:
+        raise unknown_id()
+    return {"id": gateway.messages.reply(command.channel, last.to, last.sender, command.text)}
 
 
 async def _arm(gateway: Gateway, request: Request) -> object:

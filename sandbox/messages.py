@@ -41,6 +41,7 @@ Callbacks = Literal["once", "never", "twice", "reversed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 TRAVELS: tuple[tuple[Status, Status], ...] = (("queued", "sent"), ("sent", "delivered"))
 ANSWER_SECONDS = 5.0
+INBOUND_PATH = "/v1/webhooks/twilio/inbound"
 KEPT_MESSAGES = 5000
 WHATSAPP = "whatsapp:"
 
@@ -206,6 +207,23 @@ class Messages:
                 return [params, {**params, "MessageStatus": "sent", "SmsStatus": "sent"}]
             case _:
                 return [params]
+
+    def reply(self, channel: Channel, reader: str, sender: str, text: str) -> str:
+        """Let somebody answer a text: the merchant is told where its replies go. Give the reply's id."""
+        prefix, sid = WHATSAPP if channel == "whatsapp" else "", new_sid()
+        params = {
+            "AccountSid": self._config.account_sid or "",
+            "ApiVersion": "2010-04-01",
+            "Body": text,
+            "From": prefix + reader,
+            "MessageSid": sid,
+            "NumMedia": "0",
+            "SmsSid": sid,
+            "To": prefix + sender,
+        }
+        url = f"{self._config.public_url}{INBOUND_PATH}"
+        self._timers.spawn(self._call_back(url, params), f"reply {sid}")
+        return sid
 
     def _callback_params(self, message: Message) -> dict[str, str]:
         prefix = WHATSAPP if message.channel == "whatsapp" else ""

@@ -24,7 +24,7 @@ from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
 from activities.reminders import ReminderActivities
 from activities.upkeep import UpkeepActivities
-from adapters.carriers import CarrierByChannel, carriers
+from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
@@ -201,7 +201,9 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     reporter = Reporter(client)
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, reporter)
     upkeep = UpkeepActivities(stores.upkeep, reporter)
-    messaging = MessagingActivities(stores.notifications, FileTexts(), wired.carrier)
+    messaging = MessagingActivities(
+        stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
+    )
     reminders = ReminderActivities(stores.reminders, stores.users)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {

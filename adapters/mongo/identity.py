@@ -179,7 +179,7 @@ class MongoUsers:
         Raises `account_exists` where the address is another one's.
         """
         document = await self._document(scope, account)
-        kept = ("locale", "timezone", "phone_index", "email_index", "sealed")
+        kept = ("locale", "timezone", "preferred_channel", "phone_index", "email_index", "sealed")
         try:
             return await self._change(
                 scope, {"_id": account.id, "removed_at": None}, {"$set": {name: document[name] for name in kept}}

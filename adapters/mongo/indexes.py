@@ -26,6 +26,7 @@ from adapters.mongo import (
     reviews,
     search,
     sessions,
+    stops,
     tenancy,
     tries,
 )
@@ -53,6 +54,7 @@ DECLARED: Final[Sequence[Declared]] = (
     reviews.DECLARED,
     search.DECLARED,
     sessions.DECLARED,
+    stops.DECLARED,
     *tenancy.DECLARED,
     tries.DECLARED,
 )

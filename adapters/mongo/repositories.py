@@ -32,6 +32,7 @@ from adapters.mongo.reminders import MongoReminders
 from adapters.mongo.reviews import MongoReviews
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
+from adapters.mongo.stops import MongoStops
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
 from adapters.mongo.upkeep import MongoUpkeep
@@ -72,6 +73,7 @@ class Repositories:
     inbox: MongoWebhookInbox
     notifications: MongoNotifications
     notices: MongoNotices
+    stops: MongoStops
     audit: MongoAuditTrail
     users: MongoUsers
     sessions: MongoSessions
@@ -127,6 +129,7 @@ class Repositories:
             notifications=MongoNotifications(database, vault),
             audit=audit,
             notices=MongoNotices(database),
+            stops=MongoStops(database, addresses.index_key),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),

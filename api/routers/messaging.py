@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from adapters.redis.limits import Limit
 from api.audit import origin_of
@@ -18,6 +18,7 @@ from models.identity import System
 from models.ids import notice_of_try
 from models.messaging import PROVIDER_STATES, MessageState, Word
 from models.signatures import callback_is_signed
+from models.stops import stops
 
 CALLBACKS: Final = Limit("message callbacks", hits=12_000, seconds=60)
 """One address's callbacks: far above what the provider sends for a busy installation."""
@@ -26,6 +27,8 @@ FATES: Final = frozenset({MessageState.DELIVERED, MessageState.FAILED})
 """Words that whoever waits for a receipt is told of."""
 
 PROVIDER: Final = System("the messaging provider names messages, not tenants")
+
+_NOTHING_SAID: Final = '<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
 
 router = APIRouter(prefix="/v1", tags=["messaging"])
 
@@ -53,6 +56,46 @@ async def twilio_status(
 
     The address that was called, as the public sees it, and every field of the form are signed.
     """
+    form = await _signed(request, services, signature)
+    await _note(services, form, message)
+
+
+@router.post(
+    "/webhooks/twilio/inbound",
+    dependencies=[PUBLIC],
+    response_class=Response,
+    responses={
+        200: {"content": {"text/xml": {"schema": {"type": "string"}}}},
+        **problem_responses(
+            Code.SIGNATURE_INVALID,
+            Code.TOO_LARGE,
+            Code.INVALID,
+            Code.RATE_LIMITED,
+            Code.UNAVAILABLE,
+            Code.WEBHOOK_UNCONFIGURED,
+        ),
+    },
+)
+async def twilio_inbound(
+    request: Request,
+    services: Wired,
+    signature: Annotated[str | None, Header(alias="X-Twilio-Signature")] = None,
+) -> Response:
+    """What somebody has replied: STOP ends all messages from that sender at once, START lets them come again.
+
+    Nothing is answered in words: the provider itself confirms both. Other replies are not kept.
+    """
+    form = await _signed(request, services, signature)
+    stopped, sender, reader = stops(form), form.get("To", ""), form.get("From", "")
+    if stopped is not None and sender and reader:
+        reply_id = form.get("MessageSid") or form.get("SmsSid") or ""
+        await services.stops.note(sender, reader, stopped=stopped, reply_id=reply_id, at=datetime.now(UTC))
+        services.metrics.webhooks.labels("stored").inc()
+    return Response(_NOTHING_SAID, media_type="text/xml")
+
+
+async def _signed(request: Request, services: Services, signature: str | None) -> dict[str, str]:
+    """The fields of a form that the provider has signed, with the address that was called as the public sees it."""
     token = services.settings.twilio_auth_token
     if token is None:
         raise VisitNowError(Code.WEBHOOK_UNCONFIGURED)
@@ -65,7 +108,7 @@ async def twilio_status(
     if signature is None or not callback_is_signed(token.get_secret_value().encode(), url, form, signature):
         services.metrics.webhooks.labels("forged").inc()
         raise VisitNowError(Code.SIGNATURE_INVALID)
-    await _note(services, form, message)
+    return form
 
 
 async def _note(services: Services, form: dict[str, str], message_id: str | None) -> None:

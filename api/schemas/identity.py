@@ -13,6 +13,7 @@ from models.base import Id, Model, UtcDatetime, ZoneName
 from models.credentials import MAX_PASSWORD, OTP_DIGITS
 from models.dependants import Dependant
 from models.identity import Account, Role
+from models.messaging import Channel
 from models.sessions import ACCESS_LIFETIME, STEP_UP_LIFETIME
 
 Email = Annotated[Line, StringConstraints(max_length=MAX_EMAIL), AfterValidator(normal_email)]
@@ -55,6 +56,7 @@ class UserView(BaseModel):
     email: str | None
     locale: str
     timezone: str
+    preferred_channel: Channel | None = Field(description="By which messages come first; null: the usual order.")
 
     @classmethod
     def of(cls, account: Account) -> UserView:
@@ -69,6 +71,7 @@ class UserView(BaseModel):
             email=account.email,
             locale=account.locale,
             timezone=account.timezone,
+            preferred_channel=account.preferred_channel,
         )
 
 
@@ -224,6 +227,9 @@ class ChangeMe(Model):
     email: Email | None = Field(default=None, description="Patients only: staff sign in with theirs.")
     locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] | None = None
     timezone: ZoneName | None = None
+    preferred_channel: Channel | None = Field(
+        default=None, description="By which messages come first; the others follow where it brings nothing."
+    )
 
 
 class DependantInput(Model):

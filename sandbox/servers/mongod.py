@@ -40,6 +40,7 @@ APPLICATION_COLLECTIONS = (
     "invites",
     "leaves",
     "ledger",
+    "message_stops",
     "notices",
     "notifications",
     "otp_challenges",

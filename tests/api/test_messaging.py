@@ -24,3 +24,12 @@ async def test_a_forged_one_is_refused_and_counted(api: Api) -> None:
             answer = await client.post(PATH, data={"MessageStatus": "sent", "MessageSid": "SM1"}, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")
     assert forged() == before + 3
+
+
+INBOUND = "/v1/webhooks/twilio/inbound"
+
+
+async def test_a_forged_reply_is_refused_too(api: Api) -> None:
+    async with api.client() as client:
+        answer = await client.post(INBOUND, data={"Body": "STOP"}, headers={"X-Twilio-Signature": "c2lnbmVk"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")

@@ -399,6 +399,8 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "inbox.waiting": lambda _: stores.inbox.waiting(soon(), 5),
         "inbox.passed_on": lambda _: stores.inbox.passed_on(world.event.id),
         "audit.append": lambda _: stores.audit.append([an_entry()]),
+        "stops.stopped": lambda _: stores.stops.stopped("+1", "+9198"),
+        "stops.note": lambda _: stores.stops.note("+1", "+9198", stopped=True, reply_id=new("SM"), at=DAY),
         "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
         "leases.release": lambda _: stores.leases.release("tests", "me"),
         "upkeep.unfinished_leaves": lambda scope: stores.upkeep.unfinished_leaves(scope, soon(), 5),

@@ -95,6 +95,8 @@ UNSCOPED: Final = {
     "inbox.store": "what the gateway says belongs to the installation until it is matched",
     "inbox.waiting": "likewise",
     "inbox.passed_on": "likewise",
+    "stops.stopped": "a stop is a reader's word to a sender, true for every tenant of it",
+    "stops.note": "likewise",
     "leases.acquire": "leases belong to the installation",
     "leases.release": "likewise",
 }
