@@ -20,8 +20,8 @@ FIELDS: Final = frozenset({
 })  # fmt: skip
 """What a line may carry; anything else is left out."""
 
-_LOUD: Final = ("httpx", "httpcore", "uvicorn.access", "asyncio", "pymongo", "urllib3")
-"""Libraries that would log addresses or bodies; only their warnings are of use."""
+_HEARD: Final = ("temporalio", "uvicorn.error")
+"""Libraries that tell more than warnings; others would log addresses, query strings or bodies at any lower level."""
 
 
 def only_listed(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -68,6 +68,6 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(number)
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    root.setLevel(max(number, logging.WARNING))
+    for name in _HEARD:
+        logging.getLogger(name).setLevel(number)

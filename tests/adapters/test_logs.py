@@ -51,6 +51,8 @@ log = structlog.get_logger()
 log.debug("unheard")
 log.info("told", count=3, phone="{CANARY}")
 logging.getLogger("httpx").info("GET http://{CANARY}")
+logging.getLogger("twilio.http_client").info("Query Params: {CANARY}")
+logging.getLogger("a.library.of.tomorrow").info("{CANARY}")
 logging.getLogger("uvicorn.error").warning("stopping %s", "now")
 """
 
