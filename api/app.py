@@ -33,6 +33,7 @@ from api.routers import (
     staff,
     tenancy,
     visits,
+    walk_ins,
 )
 from api.sites import Sites
 from api.wiring import wired
@@ -49,6 +50,7 @@ ROUTERS = (
     day_list.router,
     visits.router,
     reviews.router,
+    walk_ins.router,
     payments.router,
     consultation.router,
     messaging.router,

@@ -36,6 +36,7 @@ from api.sessions import Sessions
 from api.sign_in import SignIn
 from api.staff import Staff
 from api.streams import Streams
+from api.walk_ins import WalkIns
 from models.cache import Recently
 from models.errors import UnavailableError
 from models.onboarding_ports import Applications
@@ -77,6 +78,7 @@ class Services:
     consenting: Consenting
     reviewing: Reviewing
     staff: Staff
+    walk_ins: WalkIns
     hosts: ClinicHosts
     presenter: Presenter
     publisher: Publisher

@@ -37,6 +37,7 @@ from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
 from api.streams import Streams
+from api.walk_ins import WalkIns
 from workflows.gateway import DurableMessenger, DurableNotifier, Stores, WorkflowGateway
 
 DRAIN_SECONDS = 5.0
@@ -192,6 +193,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         consenting=people.consenting,
         reviewing=Reviewing(stores.reviews, stores.directory, people.audit),
         staff=people.staff,
+        walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         consulting=Consulting(stores.consultations, stores.directory, stores.users),

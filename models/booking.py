@@ -124,10 +124,10 @@ class ServiceSnapshot(Model):
 
 
 class PatientDetails(Model):
-    """Whom the visit is for, where it is not the account's owner."""
+    """Whom the visit is for, where it is not the account's owner; a front desk may not know when they were born."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
-    date_of_birth: date
+    date_of_birth: date | None = None
     relation: Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
 
 

@@ -31,6 +31,7 @@ class Permission(StrEnum):
     APPOINTMENT_RESCHEDULE = "appointment:reschedule"
     APPOINTMENT_CHECK_IN = "appointment:check_in"
     APPOINTMENT_CONSULT = "appointment:consult"
+    APPOINTMENT_WALK_IN = "appointment:walk_in"
     APPOINTMENT_OVERRIDE = "appointment:override"
     REFUND_READ = "refund:read"
     REFUND_CREATE = "refund:create"
@@ -75,7 +76,7 @@ _EMPLOYED = {
     Permission.DAY_READ,
 }
 
-_FRONT_DESK = {Permission.APPOINTMENT_OVERRIDE}
+_FRONT_DESK = {Permission.APPOINTMENT_WALK_IN, Permission.APPOINTMENT_OVERRIDE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset(

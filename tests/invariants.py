@@ -187,6 +187,11 @@ def _owners(evidence: Evidence) -> Iterator[str]:
             yield f"{name} is {state} and still has its time"
         if state in _OPEN and appointment["closes_at"] > evidence.now and name not in claimed:
             yield f"{name} is {state} and has lost its time"
+    visits = {one["_id"]: one["start"] for one in evidence.appointments}
+    for claim in evidence.slots:
+        for owner in [claim["_id"], *(seat["owner"] for seat in claim.get("seats", ()))]:
+            if owner in visits and claim["visit_start"] != visits[owner]:
+                yield f"{owner} is at {visits[owner]} and has the time of {claim['visit_start']}"
 
 
 # 2: captures = revenue + refunds + pending

@@ -58,7 +58,7 @@ from workflows.commands import answer_to
 from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
 from workflows.onboarding_gateway import OnboardingGateway
-from workflows.placement import Placement, Placements, Wish
+from workflows.placement import Placement, Placements, WalkIn, Wish
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reporter import Reporter
 from workflows.visit_gateway import Move, VisitGateway
@@ -70,13 +70,16 @@ LEAVE_PATIENCE = timedelta(seconds=2)
 """How long a person waits for a leave to be taken; what is left of it goes on without them."""
 
 PLACE_ROUTE = "POST /v1/appointments"
+WALK_IN_ROUTE = "POST /v1/clinics/{id}/walk-ins"
+NEXT_TRIES = 3
+"""Several desks may be after the next free time at once."""
 REFUND_ROUTE = "POST /v1/appointments/{id}/refunds"
 QUERY_TIMEOUT = timedelta(seconds=3)
 
 NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
-__all__ = ["DurableMessenger", "DurableNotifier", "Move", "Placement", "Stores", "WorkflowGateway"]
+__all__ = ["DurableMessenger", "DurableNotifier", "Move", "Placement", "Stores", "WalkIn", "WorkflowGateway"]
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,13 @@ class WorkflowGateway:
         Raises `not_found`, `slot_invalid`, `too_soon`, `too_far`, `slot_taken` with alternatives, `too_many_holds`,
         `idempotency_key_reused` and `unavailable`.
         """
-        who = placement.principal
-        wanted = appointment_id(self._id_secret, who.tenant_id, who.subject, PLACE_ROUTE, placement.idempotency_key)
-        scope = Subject(who.subject)
+        who, scope = placement.principal, placement.scope
+        route = PLACE_ROUTE if placement.walk_in is None else WALK_IN_ROUTE
+        wanted = appointment_id(self._id_secret, who.tenant_id, who.subject, route, placement.idempotency_key)
         existing = await self._stores.appointments.find(scope, wanted)
         if existing is not None:
             return _same_body(existing, placement), False
-        command = await self._placements.command(placement, wanted)
-        await self._claim(command, placement)
+        command = await self._claimed(placement, wanted)
         placed = await self._start(command)
         if placed is not None and placed.body_hash != placement.body_hash:
             raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
@@ -135,6 +137,20 @@ class WorkflowGateway:
         # The same body was just given in clear: what was sealed of it need not be opened again.
         intake = None if placement.intake.is_empty else placement.intake
         return _same_body(appointment, placement).model_copy(update={"intake": intake}), placed is not None
+
+    async def _claimed(self, placement: Placement, wanted: str) -> PlaceBooking:
+        """The command, its time taken; who wants the next free time gets the one after where that has just gone."""
+        tries = NEXT_TRIES if placement.start is None else 1
+        while True:
+            command = await self._placements.command(placement, wanted)
+            tries -= 1
+            try:
+                await self._claim(command, placement)
+            except VisitNowError as error:
+                if error.code is not Code.SLOT_TAKEN or not tries:
+                    raise
+            else:
+                return command
 
     async def _claim(self, command: PlaceBooking, placement: Placement) -> None:
         scope = Subject(command.subject_id)

@@ -107,6 +107,10 @@ class VisitGateway:
             raise VisitNowError(outcome.refusal)
         return await self._found(move.scope, move.appointment_id)
 
+    async def note_override(self, principal: Principal, appointment_id: str, reason: str) -> None:
+        """Keep why a visit was booked outside the hours, sealed. Raises `not_found`."""
+        await self._appointments.note_override(scope_of(principal), appointment_id, reason)
+
     async def _found(self, scope: Scope, appointment_id: str) -> Appointment:
         appointment = await self._appointments.find(scope, appointment_id)
         if appointment is None:

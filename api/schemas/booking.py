@@ -78,7 +78,7 @@ class PatientView(BaseModel):
     """Whom the visit is for."""
 
     name: str
-    date_of_birth: Date
+    date_of_birth: Date | None
     relation: str
 
 

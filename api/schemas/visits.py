@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from api.schemas.values import Instant, Text
-from models.base import Model
+from api.schemas.identity import Phone
+from api.schemas.values import Date, Instant, Line, Text, plausible_birth
+from models.base import Id, Model
+from models.booking import Intake, PatientDetails
 
 
 class Override(Model):
@@ -23,6 +25,33 @@ class RescheduleAppointment(Model):
     override: Override | None = Field(
         default=None, description="Clinics only: hours and notice do not bind; what is taken stays taken."
     )
+
+
+class WalkInPatient(Model):
+    """Whoever stands at the desk; with a phone the visit is on their account, whether they have one yet or not."""
+
+    name: Annotated[Line, StringConstraints(max_length=120)]
+    phone: Phone | None = None
+    date_of_birth: Annotated[Date, AfterValidator(plausible_birth)] | None = None
+    relation: Annotated[Line, StringConstraints(max_length=40)] = Field(
+        default="self", description="To whose phone it is."
+    )
+
+
+class ReceiveWalkIn(Model):
+    """A patient without an appointment."""
+
+    provider_id: Id
+    service_id: Id
+    patient: WalkInPatient
+    start: Instant | None = Field(default=None, description="Absent: the next free time; with an override: now.")
+    reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    override: Override | None = Field(default=None, description="Hours do not bind; what is taken stays taken.")
+
+    @property
+    def intake(self) -> Intake:
+        """What is stored sealed."""
+        return Intake(patient=PatientDetails(**self.patient.model_dump(exclude={"phone"})), reason=self.reason)
 
 
 class Arrival(Model):

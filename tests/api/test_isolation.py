@@ -157,6 +157,12 @@ class Scene(NamedTuple):
                 "start": "2031-01-06T04:30:00Z",
             },
             "cancel": {"reason": "made up"},
+            "receive_walk_in": {
+                "provider_id": ANANYA_RAO.provider.id,
+                "service_id": ANANYA_RAO.provider.services[0].id,
+                "patient": {"name": "Nobody", "phone": "+919812345678"},
+                "override": {"reason": "made up"},
+            },
             "reschedule": {"start": "2031-01-06T04:30:00Z"},
             "check_in": {"paid": True},
             "start_consultation": {},
@@ -456,6 +462,7 @@ class InBody(NamedTuple):
 _OTHER_PROVIDER: Final = {"provider_id": OTHER_DOCTOR.provider_id or ""}
 _SERVICE: Final = ANANYA_RAO.provider.services[0]
 _HOURS: Final = {"start": "09:00", "end": "10:00", "service_ids": [_SERVICE.id]}
+_SOMEBODY: Final = {"name": "Nobody", "phone": "+919812345678"}
 NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
     "place provider_id": "anybody may book anywhere",
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
@@ -468,6 +475,16 @@ NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
             "start": "2031-01-06T04:30:00Z",
             "patient": {"dependant_id": DEPENDANT.id},
         },
+    ),
+    "receive_walk_in provider_id": InBody(
+        OTHER_TENANT_ADMIN,
+        {"clinic_id": BANDRA.id},
+        {"provider_id": ANANYA_RAO.provider.id, "service_id": _SERVICE.id, "patient": _SOMEBODY},
+    ),
+    "receive_walk_in service_id": InBody(
+        OTHER_TENANT_ADMIN,
+        {"clinic_id": BANDRA.id},
+        {**_OTHER_PROVIDER, "service_id": _SERVICE.id, "patient": _SOMEBODY},
     ),
     "report_payment razorpay_order_id": "the gateway's, and signed",
     "report_payment razorpay_payment_id": "the gateway's, and signed",

@@ -89,6 +89,10 @@ def _lost_time(seen: Sound) -> None:
     seen.evidence.slots.remove(_one(seen.evidence.slots, seen.ids[KEPT]))
 
 
+def _another_time(seen: Sound) -> None:
+    _one(seen.evidence.appointments, seen.ids[KEPT])["start"] += timedelta(minutes=15)
+
+
 def _claim_of_nobody(seen: Sound) -> None:
     seen.evidence.appointments.remove(_one(seen.evidence.appointments, seen.ids[KEPT]))
 
@@ -220,6 +224,7 @@ BROKEN: Final[dict[str, Callable[[Sound], None]]] = {
     "1: {seat} sits 2 times in": _two_seats,
     "1: {cancelled} is cancelled and still has its time": _time_not_given_back,
     "1: {kept} is confirmed and has lost its time": _lost_time,
+    "and has the time of": _another_time,
     "1: {kept} has a time and no appointment": _claim_of_nobody,
     "of which our books know nothing": _unknown_payment,
     "paise, our books say": _other_amount,
