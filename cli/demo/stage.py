@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -17,6 +18,7 @@ import httpx
 from cli.accounts import ACCOUNTS, mint, patient
 from cli.demo.views import (
     AppointmentSeen,
+    ChallengeSeen,
     Ledger,
     MessagesSeen,
     OrderEntry,
@@ -26,6 +28,7 @@ from cli.demo.views import (
     ProvidersSeen,
     RefundEntry,
     SlotsSeen,
+    TokenSeen,
     View,
     WorkflowSeen,
 )
@@ -84,6 +87,7 @@ class Stage:
     def __init__(self, stack: LocalStack) -> None:
         """Nothing is sent yet."""
         self._settings = stack.settings
+        self._sandbox_url = stack.sandbox_url
         limits = httpx.Limits(max_connections=100)
         self.api = httpx.AsyncClient(base_url=f"{stack.api_url}/v1", timeout=PATIENCE, limits=limits, trust_env=False)
         self._control = httpx.AsyncClient(base_url=f"{stack.sandbox_url}/_control", timeout=PATIENCE, trust_env=False)
@@ -101,6 +105,25 @@ class Stage:
     def visitor(self, number: int) -> Visitor:
         """One of any number of patients."""
         return Visitor(self.api, self._headers(patient(number)))
+
+    def person(self, account: Account) -> Person:
+        """Somebody who works here."""
+        return Person(self.api, self._headers(account))
+
+    async def newcomer(self, phone: str, name: str) -> Visitor:
+        """A patient who signs in by the code that comes to their phone."""
+        asked = seen(await self.api.post("/auth/otp", json={"phone": phone}), ChallengeSeen, HTTPStatus.ACCEPTED)
+        give_up = time.monotonic() + PATIENCE
+        while not (codes := re.findall(r"^\d{6}\b", "\n".join(await self.letters_to(phone)), re.MULTILINE)):
+            insist(time.monotonic() < give_up, "the code has not come")
+            await asyncio.sleep(POLL_SECONDS)
+        body = {"challenge_id": asked.challenge_id, "code": codes[0], "name": name}
+        token = seen(await self.api.post("/auth/otp/verify", json=body), TokenSeen).access_token
+        return Visitor(self.api, {"Authorization": f"Bearer {token}"})
+
+    def inbox_of(self, address: str) -> str:
+        """The page that shows somebody's phone or mailbox."""
+        return f"{self._sandbox_url}/inbox/{address}"
 
     def _headers(self, account: Account) -> dict[str, str]:
         return {"Authorization": f"Bearer {mint(self._settings, account)}"}
@@ -172,6 +195,29 @@ class Traces:
     refunds: list[RefundEntry]
 
 
+class Person:
+    """Somebody with a token; answers are raw, since what is told of them differs."""
+
+    def __init__(self, api: httpx.AsyncClient, headers: dict[str, str]) -> None:
+        """Requests go out with these headers."""
+        self._api = api
+        self._headers = headers
+
+    async def get(self, path: str) -> httpx.Response:
+        """Read something."""
+        return await self._api.get(path, headers=self._headers)
+
+    async def post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        """Do something."""
+        return await self._api.post(path, json=body, headers=self._headers)
+
+    async def put(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        """Replace what is there, or put the first one there."""
+        found = await self.get(path)
+        headers = {**self._headers, "If-Match": found.headers.get("etag", '"0"')}
+        return await self._api.put(path, json=body, headers=headers)
+
+
 class Visitor:
     """A patient with a token."""
 
@@ -219,6 +265,16 @@ class Visitor:
         }
         path = f"/appointments/{appointment_id}/payment"
         seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+
+    async def reschedule(self, appointment_id: str, when: Time) -> AppointmentSeen:
+        """Take another time."""
+        path, body = f"/appointments/{appointment_id}/reschedule", {"start": when.start.isoformat()}
+        return seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+
+    async def review(self, appointment_id: str, opinion: Mapping[str, object]) -> httpx.Response:
+        """Say how a visit was."""
+        path = f"/appointments/{appointment_id}/review"
+        return await self._api.put(path, json=opinion, headers=self._headers)
 
     async def cancel(self, appointment_id: str) -> AppointmentSeen:
         """Cancel."""

@@ -39,6 +39,7 @@ class ProviderSeen(View):
     name: str
     clinic: ClinicSeen
     services: tuple[ServiceSeen, ...] = ()
+    rating: float | None = None
 
 
 class ProvidersSeen(View):
@@ -74,6 +75,12 @@ class RefundSeen(View):
     state: RefundState
 
 
+class ProviderNamed(View):
+    """Whom an appointment is with."""
+
+    id: str
+
+
 class AppointmentSeen(View):
     """An appointment."""
 
@@ -82,6 +89,7 @@ class AppointmentSeen(View):
     state: AppointmentState
     payment_state: PaymentState
     start: datetime
+    provider: ProviderNamed
     payment: PaymentSeen | None
     refunds: tuple[RefundSeen, ...]
 
@@ -93,10 +101,41 @@ class SlotTakenSeen(View):
     alternatives: tuple[AwareDatetime, ...]
 
 
+class WaitingSeen(View):
+    """What a workflow waits for."""
+
+    until: AwareDatetime
+
+
 class WorkflowSeen(View):
     """A workflow as operators see it."""
 
     temporal_ui_url: str
+    waiting_for: WaitingSeen | None = None
+
+
+class SettingsSeen(View):
+    """A tenant's settings, all of them, to be handed back with some changed."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ChallengeSeen(View):
+    """A code that was sent."""
+
+    challenge_id: str
+
+
+class ReviewSeen(View):
+    """What somebody says of a visit."""
+
+    comment: str | None
+
+
+class ReviewsSeen(View):
+    """Published reviews, newest first."""
+
+    items: tuple[ReviewSeen, ...]
 
 
 class ProvisionedSeen(View):
