@@ -50,10 +50,10 @@ class ReminderActivities:
             planned = await self._reminders.planned(scope, about.appointment_id)
             if planned is None:
                 return Decision()
-            zone = await self._readers.timezone(Subject(about.subject_id), about.subject_id)
+            reader = await self._readers.reader(Subject(about.subject_id), about.subject_id)
             # A step may have been tried for long: what counts is the later of the two clocks.
             now = max(step.at, datetime.now(UTC))
             # Whoever books or moves a visit is told of it at that moment.
-            decision = decide(planned.visit(zone, planned.since), now)
+            decision = decide(planned.visit(reader, planned.since), now)
             await self._reminders.record(scope, about.appointment_id, decision.skipped)
         return decision

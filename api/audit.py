@@ -62,6 +62,13 @@ class AuditLog:
         """Note that somebody changed what is published of a provider. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, AuditAction.PUBLISHED, tenant_id, provider_id, None)])
 
+    async def link_used(self, request: Request, holder: Principal, appointment: Appointment) -> None:
+        """Note that somebody with a link acts for a patient. Raises `UnavailableError`."""
+        entry = self._entry(
+            request, holder, AuditAction.LINK_USED, appointment.tenant_id, appointment.id, appointment.subject_id
+        )
+        await self._trail.append([entry])
+
     async def note(self, request: Request, who: Principal, action: AuditAction, target: str) -> None:
         """Note what somebody did who is known. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, action, who.tenant_id, target, None)])

@@ -24,6 +24,8 @@ from api.consents import Consenting
 from api.consulting import Consulting
 from api.day_list import DayLists
 from api.free_times import FreeTimes
+from api.link_pages import LinkPages
+from api.links import VisitLinks
 from api.metrics import Metrics
 from api.own_account import OwnAccounts
 from api.phone_sign_in import PhoneSignIn
@@ -85,6 +87,8 @@ class Services:
     consulting: Consulting
     free_times: FreeTimes
     searching: Searching
+    links: VisitLinks
+    link_pages: LinkPages
     listener: FeedListener
     streams: Streams
     day_lists: DayLists

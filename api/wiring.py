@@ -29,6 +29,8 @@ from api.clinics import ClinicHosts
 from api.consulting import Consulting
 from api.day_list import DayLists
 from api.free_times import FreeTimes
+from api.link_pages import LinkPages
+from api.links import VisitLinks
 from api.metrics import Metrics
 from api.people import Doing, People
 from api.presenter import Presenter
@@ -144,6 +146,9 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     )
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     presenter = Presenter(stores.directory, settings)
+    free_times = FreeTimes(
+        stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
+    )
     messenger = DurableMessenger(client, stores.notifications)
     people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
 
@@ -197,9 +202,17 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         consulting=Consulting(stores.consultations, stores.directory, stores.users),
-        free_times=FreeTimes(
-            stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
+        free_times=free_times,
+        links=VisitLinks(
+            stores.appointments,
+            stores.reminders,
+            stores.users,
+            gateway,
+            presenter,
+            free_times=free_times,
+            secret=settings.id_secret,
         ),
+        link_pages=LinkPages(),
         searching=Searching(stores.search, stores.directory, pages, listener, background.start),
         listener=listener,
         streams=Streams(stores.appointments, presenter, listener, metrics),

@@ -44,6 +44,7 @@ class AuditAction(StrEnum):
     KEY_DESTROYED = "key.destroyed"
     KEYS_REWRAPPED = "keys.rewrapped"
     AUDIT_READ = "audit.read"
+    LINK_USED = "link.used"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"

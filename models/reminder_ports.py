@@ -8,7 +8,7 @@ from typing import Protocol
 
 from models.booking import Actor
 from models.identity import Scope
-from models.reminders import Outcome, Planned
+from models.reminders import Outcome, Planned, Reader
 
 
 class Reminders(Protocol):
@@ -32,6 +32,6 @@ class Reminders(Protocol):
 class Readers(Protocol):
     """Those who are reminded."""
 
-    async def timezone(self, scope: Scope, user_id: str) -> str | None:
-        """The zone by which somebody lives; None where they are unknown."""
+    async def reader(self, scope: Scope, user_id: str) -> Reader | None:
+        """How somebody reads and by which clock they live; None where they are unknown."""
         ...

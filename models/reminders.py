@@ -8,14 +8,14 @@ goes out as long as it is useful: while the visit is not near and no other remin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from models.base import Id, Model, UtcDatetime, ZoneName
-from models.booking import AppointmentState, EventType
+from models.booking import AppointmentState, EventType, HistoryEntry
 from models.policy import QuietHours, TenantPolicy
 from models.quiet_hours import brought_forward, put_off
 
@@ -43,6 +43,7 @@ PLANNED: Final = frozenset({EventType.CONFIRMED, EventType.RESCHEDULED})
 ENDED: Final = frozenset({EventType.CANCELLED, EventType.EXPIRED, EventType.CHECKED_IN, EventType.NO_SHOW})
 """The events after which nobody is to be reminded."""
 
+_ABOUT_THE_TIME: Final = PLANNED | {EventType.ATTENDANCE_CONFIRMED}
 _DEFAULT_QUIET: Final = QuietHours()
 _NO_QUIET: Final = QuietHours(start=_DEFAULT_QUIET.start, end=_DEFAULT_QUIET.start)
 
@@ -82,6 +83,13 @@ class Outcome(Model):
     reminder: Reminder
     fate: Fate
     at: UtcDatetime
+
+
+class Reader(NamedTuple):
+    """Somebody who is reminded: the language they read and the zone they live by."""
+
+    locale: str
+    timezone: str
 
 
 class Visit(Model):
@@ -135,15 +143,15 @@ class Planned(Model):
     policy: TenantPolicy
     outcomes: tuple[Outcome, ...] = ()
 
-    def visit(self, timezone: str | None, confirmed_at: datetime | None) -> Visit:
-        """The visit for a reader in that zone, else in the clinic's, who was last told of it then."""
+    def visit(self, reader: Reader | None, confirmed_at: datetime | None) -> Visit:
+        """The visit for a reader, by the clinic's clock where that is unknown, who was last told of it then."""
         return Visit(
             start=self.start,
             state=self.state,
             since=self.since,
             leads=leads_of(self.policy),
             quiet_hours=quiet_hours_of(self.policy),
-            timezone=timezone or self.timezone,
+            timezone=reader.timezone if reader else self.timezone,
             confirmed_at=confirmed_at,
             decided=frozenset(one.reminder.lead_seconds for one in self.outcomes if one.reminder.start == self.start),
         )
@@ -236,3 +244,9 @@ def _unplanned(visit: Visit, following: Reminder | None, now: datetime) -> Fate 
     if following is not None and following.due_at <= turn + SOON:
         return Fate.SUPERSEDED
     return turn
+
+
+def is_attending(history: Sequence[HistoryEntry]) -> bool:
+    """Whether the patient has said that they come at the time that the visit has now."""
+    said = (one.event is EventType.ATTENDANCE_CONFIRMED for one in reversed(history) if one.event in _ABOUT_THE_TIME)
+    return next(said, False)

@@ -18,6 +18,7 @@ from models.addresses import AddressKind, blind_index, normal_email, normal_phon
 from models.credentials import Credentials, Totp, TotpState
 from models.errors import Code, VisitNowError
 from models.identity import Account, Role, Scope
+from models.reminders import Reader
 
 _PERSONAL: Final = {"name", "phone", "email"}
 _KNOWN: Final = set(Account.model_fields) - _PERSONAL
@@ -114,10 +115,12 @@ class MongoUsers:
         return await self._one(scope, {"_id": user_id})
 
     @answering
-    async def timezone(self, scope: Scope, user_id: str) -> str | None:
-        """The zone by which somebody lives, without opening who they are; None where they are unknown."""
-        found = await self._users.find_one(scoped(scope, {"_id": user_id}), ["timezone"], comment=reason_of(scope))
-        return None if found is None else str(found["timezone"])
+    async def reader(self, scope: Scope, user_id: str) -> Reader | None:
+        """One read that opens nothing of who they are."""
+        found = await self._users.find_one(
+            scoped(scope, {"_id": user_id}), ["locale", "timezone"], comment=reason_of(scope)
+        )
+        return None if found is None else Reader(str(found["locale"]), str(found["timezone"]))
 
     @answering
     async def by_phone(self, scope: Scope, phone: str) -> Account | None:

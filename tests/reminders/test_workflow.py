@@ -183,7 +183,8 @@ async def test_quiet_hours_are_those_of_the_reader(desk: Desk) -> None:
         appointments, users = desk.stores.database["appointments"], desk.stores.database["users"]
         change = {"policy": policy.model_dump(mode="json")}
         await appointments.update_one({"_id": command.appointment_id}, {"$set": change})
-        await users.insert_one({"_id": command.subject_id, "subject_id": command.subject_id, "timezone": "UTC"})
+        reader = {"locale": "en", "timezone": "UTC"}
+        await users.insert_one({"_id": command.subject_id, "subject_id": command.subject_id, **reader})
         await desk.follow(command, EventType.CONFIRMED)
         await desk.handle(command).result()
     assert await desk.fates(command) == ["past_when_planned", "just_confirmed"]

@@ -130,7 +130,7 @@ def on_records(stores: Repositories, people: People) -> dict[str, Call]:
     return {
         "users.put": lambda scope: users.put(scope, account.model_copy(update={"name": "Other"})),
         "users.add": lambda scope: users.add(scope, newcomer, "hash"),
-        "users.timezone": lambda scope: users.timezone(scope, user),
+        "users.reader": lambda scope: users.reader(scope, user),
         "users.find": lambda scope: users.find(scope, user),
         "users.names": lambda scope: users.names(scope, [user]),
         "users.by_phone": lambda scope: users.by_phone(scope, "+919812345678"),

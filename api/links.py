@@ -1,0 +1,156 @@
+"""What a link in a message opens: one visit for one patient, without signing in.
+
+Whoever holds the link is taken for the patient, for this one appointment and for what the link is about; everything
+that the patient could not do, or not any more, is refused as if they had signed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from api.free_times import FreeTimes, Question
+from api.presenter import Presenter
+from api.schemas.links import LinkAction, LinkedVisitView
+from api.schemas.providers import SlotList
+from models.booking import Appointment, AppointmentState, actor_of
+from models.booking_view import Action
+from models.errors import Code, VisitNowError, not_found
+from models.identity import PLATFORM, Principal, Role, Subject
+from models.links import Link, LinkPurpose, read_link
+from models.ports import Appointments
+from models.reminder_ports import Readers, Reminders
+from models.reminders import is_attending
+from workflows.gateway import Move, WorkflowGateway
+
+TIMES: Final = 20
+TIMES_OF_A_DAY: Final = 4
+TIMES_WITHIN: Final = timedelta(days=14)
+"""So many free times are offered: some of each day, from its morning to its evening."""
+
+REASON: Final = "By the link in a message"
+_SESSION: Final = "link"
+
+
+class Opened(NamedTuple):
+    """A link that is good, and what it opens."""
+
+    link: Link
+    holder: Principal
+    appointment: Appointment
+
+
+class VisitLinks:
+    """Opens links and does what their holders ask."""
+
+    def __init__(
+        self,
+        appointments: Appointments,
+        reminders: Reminders,
+        readers: Readers,
+        gateway: WorkflowGateway,
+        presenter: Presenter,
+        *,
+        free_times: FreeTimes,
+        secret: bytes,
+    ) -> None:
+        """`secret` is what links were signed with."""
+        self._appointments = appointments
+        self._reminders = reminders
+        self._readers = readers
+        self._gateway = gateway
+        self._presenter = presenter
+        self._free_times = free_times
+        self._secret = secret
+
+    async def open(self, token: str) -> Opened:
+        """What a token opens. Raises `not_found` for what is no link of ours, `link_spent` for one that is over."""
+        try:
+            link = read_link(self._secret, LinkPurpose.ATTEND, token, datetime.now(UTC))
+        except VisitNowError as error:
+            over = error.code is Code.TOKEN_EXPIRED
+            raise (VisitNowError(Code.LINK_SPENT) if over else not_found()) from error
+        holder = Principal(
+            subject=link.subject_id, tenant_id=PLATFORM, roles=frozenset({Role.PATIENT}), session_id=_SESSION
+        )
+        appointment = await self._appointments.find(Subject(link.subject_id), link.appointment_id, open_sealed=False)
+        if appointment is None:
+            raise not_found()
+        return Opened(link, holder, appointment)
+
+    async def locale(self, opened: Opened) -> str | None:
+        """The language that the patient reads; None where they are not known any more."""
+        reader = await self._readers.reader(Subject(opened.link.subject_id), opened.link.subject_id)
+        return None if reader is None else reader.locale
+
+    async def view(self, opened: Opened) -> LinkedVisitView:
+        """The visit as it stands; looking at it changes nothing, since mail scanners do too."""
+        now = datetime.now(UTC)
+        seen = await self._presenter.one(opened.appointment, opened.holder)
+        offers = _offers(opened.appointment, seen.actions, now)
+        return LinkedVisitView(
+            reference=seen.reference,
+            state=seen.state,
+            attending=is_attending(opened.appointment.history),
+            provider=seen.provider,
+            clinic=seen.clinic,
+            service=seen.service.name,
+            start=seen.start,
+            end=seen.end,
+            timezone=seen.timezone,
+            actions=offers,
+            is_paid=opened.appointment.captured > 0,
+            refund_percent_now=seen.policy.refund_percent_now,
+            times=await self._times(opened.appointment, now) if LinkAction.RESCHEDULE in offers else [],
+            expires_at=opened.link.expires_at,
+        )
+
+    async def confirm(self, opened: Opened) -> None:
+        """Note that the patient comes; once for each time that the visit has. Raises `state_conflict`."""
+        appointment, holder, now = opened.appointment, opened.holder, datetime.now(UTC)
+        noted = now < appointment.start and await self._reminders.note_attendance(
+            Subject(holder.subject), appointment.id, appointment.start, now, actor_of(holder.subject, holder.roles)
+        )
+        if not noted:
+            raise VisitNowError(Code.STATE_CONFLICT)
+
+    async def cancel(self, opened: Opened) -> None:
+        """Cancel by the policy. Raises `state_conflict` and `unavailable`."""
+        await self._gateway.cancel(opened.holder, opened.appointment.id, REASON)
+
+    async def reschedule(self, opened: Opened, start: datetime) -> None:
+        """Move the visit. Raises what moving it by oneself does."""
+        await self._gateway.visits.reschedule(Move.by(opened.holder, opened.appointment.id, start))
+
+    async def _times(self, appointment: Appointment, now: datetime) -> list[datetime]:
+        today = now.astimezone(ZoneInfo(appointment.timezone)).date()
+        question = Question(appointment.provider_id, appointment.service.id, today, today + TIMES_WITHIN)
+        try:
+            listed = SlotList.model_validate_json(await self._free_times.listed(question))
+        except VisitNowError as error:
+            # The profile is not live, or the service is gone: then there is nothing to choose from.
+            if error.code is not Code.NOT_FOUND:
+                raise
+            return []
+        free = [one.start for one in listed.items if one.start != appointment.start]
+        return some_of_each_day(free, ZoneInfo(appointment.timezone))[:TIMES]
+
+
+def some_of_each_day(free: Sequence[datetime], zone: ZoneInfo) -> list[datetime]:
+    """Of ascending times a few of each day, spread over it; the day's first is always among them."""
+    days = [list(times) for _, times in groupby(free, key=lambda start: start.astimezone(zone).date())]
+    return [one for times in days for one in times[:: -(-len(times) // TIMES_OF_A_DAY)]]
+
+
+def _offers(appointment: Appointment, may: list[Action], now: datetime) -> list[LinkAction]:
+    if appointment.state is not AppointmentState.CONFIRMED or now >= appointment.start:
+        return []
+    attending = is_attending(appointment.history)
+    return [
+        *([] if attending else [LinkAction.CONFIRM]),
+        *([LinkAction.RESCHEDULE] if Action.RESCHEDULE in may else []),
+        *([LinkAction.CANCEL] if Action.CANCEL in may else []),
+    ]
