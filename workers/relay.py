@@ -25,6 +25,8 @@ GAP_SECONDS = 0.1
 """Least time from one turn to the next: after a pause an event goes out at once, under load they go together."""
 
 BATCH = 200
+AT_ONCE = 16
+"""So many events are told at once: a follower mostly waits for the workflow service."""
 
 log = structlog.get_logger()
 
@@ -99,11 +101,24 @@ class Relay:
         await self._audit.append([audit_of(event) for event in events])
         await self._announce(events)
         # Only what everybody has taken note of leaves the outbox: an outage repeats it, and each knows it by its id.
-        for follower in self._followers:
-            for event in events:
-                await follower.follow(event)
+        await self._follow(events)
         await self._appointments.drained(events)
         return len(events)
+
+    async def _follow(self, events: Sequence[Event]) -> None:
+        """Tell every follower of every event, some at once, in any order; raises what one of them could not do."""
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def tell(follower: Follower, event: Event) -> None:
+            async with turns:
+                await follower.follow(event)
+
+        told = await asyncio.gather(
+            *(tell(follower, event) for follower in self._followers for event in events), return_exceptions=True
+        )
+        for failure in told:
+            if failure is not None:
+                raise failure
 
     async def drain_applications(self) -> int:
         """Carry one batch of what happened to applications into the audit; the number of events."""

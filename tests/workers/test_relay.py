@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapters.connections import connect_temporal
 from adapters.mongo.repositories import Repositories
 from adapters.redis.client import connect
 from adapters.redis.feed import RedisFeed
 from adapters.settings import Settings
+from adapters.temporal.search_attributes import register_search_attributes
 from cli.running import environment_of
 from models.booking import AppointmentState, Event, EventType, PlaceBooking
 from models.compliance import audit_of
@@ -227,8 +229,10 @@ def relay_process(settings: Settings, log: Path) -> Iterator[Process]:
 
 
 async def test_a_killed_relay_s_work_is_taken_up(settings: Settings, stores: Repositories, tmp_path: Path) -> None:
+    # A relay's followers start workflows.
+    await register_search_attributes(await connect_temporal(settings))
     """Killed in the middle of its work; the next one goes on when the dead one's lease has run out."""
-    commands = await happen(stores, 600)
+    commands = await happen(stores, 150)
     with relay_process(settings, tmp_path / "first.log") as first:
         some = await eventually(lambda: audited(stores, commands), bool)
         first.kill()
