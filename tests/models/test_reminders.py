@@ -24,6 +24,7 @@ from models.reminders import (
     Outcome,
     Visit,
     decide,
+    is_about,
     leads_of,
     plan,
     quiet_hours_of,
@@ -193,7 +194,7 @@ def test_a_short_lead_is_on_time_however_near_the_visit_is() -> None:
     assert decide(visit.model_copy(update={"decided": frozenset({900})}), START).skipped[0].fate is Fate.TOO_LATE
 
 
-@pytest.mark.parametrize("state", set(AppointmentState) - {AppointmentState.CONFIRMED})
+@pytest.mark.parametrize("state", [one for one in AppointmentState if one is not AppointmentState.CONFIRMED])
 def test_nobody_is_reminded_of_what_is_not_to_come(state: AppointmentState) -> None:
     decision = decide(a_visit(state=state), START - 24 * HOUR)
     assert decision.is_last
@@ -221,6 +222,12 @@ def test_a_moved_visit_is_another_occurrence() -> None:
     [one, _], [moved, _] = plan(a_visit()), plan(a_visit(start=START + HOUR))
     assert one.occurrence == "20261125T093000Z.86400"
     assert moved.occurrence == "20261125T103000Z.86400"
+
+
+def test_a_reminder_is_about_one_start() -> None:
+    [first, _] = plan(a_visit())
+    assert is_about(first.occurrence, START)
+    assert not is_about(first.occurrence, START + timedelta(seconds=1))
 
 
 def test_why_nothing_more_is_told_is_recorded_with_when() -> None:
