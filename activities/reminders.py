@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.identity import Subject, Tenant
-from models.reminder_ports import Readers, Reminders
+from models.reminder_ports import Confirmations, Readers, Reminders
 from models.reminders import Decision, Outcome, decide
 
 
@@ -32,10 +32,11 @@ class Look(Model):
 class ReminderActivities:
     """Reads the appointment, decides by the rules of `models.reminders` and notes the outcomes there."""
 
-    def __init__(self, reminders: Reminders, readers: Readers) -> None:
-        """Where appointments and their readers are."""
+    def __init__(self, reminders: Reminders, readers: Readers, confirmations: Confirmations) -> None:
+        """Where appointments, their readers and what these were told are."""
         self._reminders = reminders
         self._readers = readers
+        self._confirmations = confirmations
 
     @activity.defn(name="reminders.look")
     async def look(self, step: Look) -> Decision:
@@ -53,7 +54,7 @@ class ReminderActivities:
             reader = await self._readers.reader(Subject(about.subject_id), about.subject_id)
             # A step may have been tried for long: what counts is the later of the two clocks.
             now = max(step.at, datetime.now(UTC))
-            # Whoever books or moves a visit is told of it at that moment.
-            decision = decide(planned.visit(reader, planned.since), now)
+            confirmed_at = await self._confirmations.confirmed_at(scope, about.appointment_id)
+            decision = decide(planned.visit(reader, confirmed_at), now)
             await self._reminders.record(scope, about.appointment_id, decision.skipped)
         return decision

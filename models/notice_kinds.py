@@ -13,6 +13,7 @@ from models.booking import Appointment, AppointmentState
 from models.consents import Purpose
 from models.messaging import Template
 from models.notices import Notice, Skip
+from models.reminders import is_about
 
 _S = AppointmentState
 _AHEAD: Final = frozenset({_S.CONFIRMED, _S.CHECKED_IN})
@@ -43,7 +44,7 @@ class NoticeKind(NamedTuple):
 KINDS: Mapping[Template, NoticeKind] = {
     Template.APPOINTMENT_CONFIRMED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
     Template.APPOINTMENT_RESCHEDULED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
-    Template.APPOINTMENT_REMINDER: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
+    Template.APPOINTMENT_REMINDER: NoticeKind((*VISIT, "attend_link"), frozenset({_S.CONFIRMED}), ahead=True),
     Template.APPOINTMENT_CANCELLED: NoticeKind((*VISIT, "book_link", "refunded"), frozenset({_S.CANCELLED})),
     Template.APPOINTMENT_EXPIRED: NoticeKind((*VISIT, "book_link", "voided"), frozenset({_S.EXPIRED})),
     Template.APPOINTMENT_MISSED: NoticeKind((*VISIT, "book_link"), frozenset({_S.NO_SHOW})),
@@ -59,5 +60,8 @@ def obsolete(notice: Notice, appointment: Appointment, now: datetime) -> Skip | 
     if notice.expires_at <= now or (kind.ahead and appointment.start <= now):
         return Skip.EXPIRED
     if appointment.state not in kind.states:
+        return Skip.SUPERSEDED
+    if notice.template is Template.APPOINTMENT_REMINDER and not is_about(notice.occurrence, appointment.start):
+        # The visit was moved between the reminder's turn and this one's: the new time has reminders of its own.
         return Skip.SUPERSEDED
     return None

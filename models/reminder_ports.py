@@ -29,6 +29,14 @@ class Reminders(Protocol):
         ...
 
 
+class Confirmations(Protocol):
+    """What people were told of a visit's time beside its reminders."""
+
+    async def confirmed_at(self, scope: Scope, appointment_id: str) -> datetime | None:
+        """When the last word that the visit is booked or moved went out, or began to; None where none did."""
+        ...
+
+
 class Readers(Protocol):
     """Those who are reminded."""
 

@@ -74,7 +74,7 @@ class Reminder(Model):
     @property
     def occurrence(self) -> str:
         """What tells it from every other reminder of the same appointment: the visit's start and the lead."""
-        return f"{self.start:%Y%m%dT%H%M%SZ}.{self.lead_seconds}"
+        return f"{_stamp(self.start)}.{self.lead_seconds}"
 
 
 class Outcome(Model):
@@ -244,6 +244,15 @@ def _unplanned(visit: Visit, following: Reminder | None, now: datetime) -> Fate 
     if following is not None and following.due_at <= turn + SOON:
         return Fate.SUPERSEDED
     return turn
+
+
+def is_about(occurrence: str, start: datetime) -> bool:
+    """Whether a reminder of that occurrence is one of a visit that starts then."""
+    return occurrence.startswith(f"{_stamp(start)}.")
+
+
+def _stamp(start: datetime) -> str:
+    return f"{start:%Y%m%dT%H%M%SZ}"
 
 
 def is_attending(history: Sequence[HistoryEntry]) -> bool:

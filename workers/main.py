@@ -204,7 +204,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     messaging = MessagingActivities(
         stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
     )
-    reminders = ReminderActivities(stores.reminders, stores.users)
+    reminders = ReminderActivities(stores.reminders, stores.users, stores.notices)
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
@@ -13,6 +13,7 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.errors import not_found
 from models.identity import Scope
+from models.messaging import Template
 from models.notices import Ending, Notice, NoticeRecord, NoticeState
 
 DECLARED: Final = Declared(
@@ -68,6 +69,19 @@ class MongoNotices:
             },
             comment=reason_of(scope),
         )
+
+    @answering
+    async def confirmed_at(self, scope: Scope, appointment_id: str) -> datetime | None:
+        """One read over the appointment's index; what has failed or was skipped told nobody anything."""
+        query: Document = {
+            "appointment_id": appointment_id,
+            "template": {"$in": [Template.APPOINTMENT_CONFIRMED, Template.APPOINTMENT_RESCHEDULED]},
+            "state": {"$in": [NoticeState.PLANNED, NoticeState.SENT, NoticeState.DELIVERED]},
+        }
+        found = await self._notices.find_one(
+            scoped(scope, query), sort=[("created_at", DESCENDING)], comment=reason_of(scope)
+        )
+        return None if found is None else _record(found).created_at
 
 
 def _record(found: Document) -> NoticeRecord:

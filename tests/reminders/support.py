@@ -17,6 +17,7 @@ from models.booking import SYSTEM, AppointmentState, Event, EventType, PlaceBook
 from models.identity import System
 from models.ids import notice_id, notice_workflow_id, random_id, reminder_workflow_id
 from models.messaging import Template
+from models.notices import Notice
 from models.operations import WorkflowStatus
 from models.payments import PaymentState
 from models.policy import TenantPolicy
@@ -60,7 +61,7 @@ class Desk:
 
     def worker(self, *others: type) -> Worker:
         """A worker that reminds."""
-        steps = ReminderActivities(self.stores.reminders, self.stores.users)
+        steps = ReminderActivities(self.stores.reminders, self.stores.users, self.stores.notices)
         return Worker(
             self.client,
             task_queue=NOTIFY_QUEUE,
@@ -87,6 +88,7 @@ class Desk:
         )
         await self.stores.appointments.insert(TEST, a_step(command, at=since or now()), None)
         if follow:
+            await self.stores.notices.open(TEST, _confirmation(command), since or now())
             await self.follow(command, EventType.CONFIRMED)
         return command
 
@@ -163,6 +165,18 @@ class Desk:
             if one["fate"] == "told" and (await handle.describe()).id:
                 found.append(str(one["id"]))
         return found
+
+
+def _confirmation(command: PlaceBooking) -> Notice:
+    """What the patient is told when the visit is booked."""
+    return Notice(
+        tenant_id=command.tenant_id,
+        appointment_id=command.appointment_id,
+        recipient_id=command.subject_id,
+        template=Template.APPOINTMENT_CONFIRMED,
+        occurrence=f"{command.appointment_id}:placed",
+        expires_at=now() + DAY,
+    )
 
 
 def occurrence(start: datetime, lead: int) -> str:

@@ -247,6 +247,7 @@ def _on_messages(stores: Repositories, world: World) -> dict[str, Call]:
         "notifications.not_taken": lambda scope: notifications.not_taken(scope, message.id, DAY),
         "notifications.settle": lambda scope: notifications.settle(scope, message.id, sent, DAY),
         "notifications.of_provider": lambda scope: notifications.of_provider(scope, f"SM{message.id}"),
+        "notices.confirmed_at": lambda scope: stores.notices.confirmed_at(scope, notice.appointment_id),
         "notices.open": lambda scope: stores.notices.open(scope, notice, DAY),
         "notices.close": lambda scope: stores.notices.close(
             scope, notice.id, Ending(state=NoticeState.SKIPPED, reason="expired"), DAY
