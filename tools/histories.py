@@ -33,6 +33,7 @@ from models.ids import (
 )
 from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import ensure_namespace
+from tests.booking.begun import begun, placed
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town, turn
@@ -62,7 +63,15 @@ async def record(town: Town) -> dict[str, str]:
     await town.stack.fault("refund.create", "error", times=5)
     found["refund_unknown"] = await _played(town, await town.visit("cancelled_paid"))
     found["refused"] = await _refused(town)
+    found["day_over"] = await _day_over(town)
     return found
+
+
+async def _day_over(town: Town) -> str:
+    """Nobody comes, and the day ends."""
+    visit = await placed(town.temporal, begun(closes_in=4))
+    await town.temporal.get_workflow_handle(booking_workflow_id(visit)).result()
+    return visit
 
 
 async def _played(town: Town, visit: Visit) -> str:

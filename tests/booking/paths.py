@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 import httpx
 
 from cli.seed.catalogue import Catalogue
+from models.identity import Role
 from models.policy import TenantPolicy
 from tests import clinics
 from tests.booking.support import somebody
@@ -55,10 +57,14 @@ class Starts:
 class Visit:
     """One patient's way through one path."""
 
-    def __init__(self, stack: Stack, path: Path, start: str, *, webhook: str = "once") -> None:
+    def __init__(
+        self, stack: Stack, path: Path, start: str, *, webhook: str = "once", there: str | None = None
+    ) -> None:
         self.stack = stack
         self.path = path
         self.start = start
+        self.there = there
+        """Where the visit is moved to, on a path that moves it."""
         self.id = ""
         self.told: list[str] = []
         """The states that the patient was told, in order."""
@@ -110,6 +116,26 @@ class Visit:
             await self.reaches("cancelled")
             return
         assert answer.status_code == HTTPStatus.OK, f"{answer.status_code} {answer.text}"
+        self.told.append(answer.json()["state"])
+
+    async def say(self, *steps: str) -> None:
+        """The clinic says how far the visit is, until it is so: an answer may be lost after the deed."""
+        async with self.stack.client(clinics.employee("steady", Role.STAFF)) as desk:
+            for step in steps:
+                answer = await self._insist(partial(desk.post, f"/v1/appointments/{self.id}/{step}"))
+                if answer.status_code == HTTPStatus.CONFLICT:
+                    await self.reaches(SAID[step])
+                else:
+                    assert answer.status_code == HTTPStatus.OK, f"{answer.status_code} {answer.text}"
+                    self.told.append(answer.json()["state"])
+
+    async def move(self) -> None:
+        """Move the visit; the same wish may be sent again."""
+        answer = await self._insist(
+            lambda: self._client.post(f"/v1/appointments/{self.id}/reschedule", json={"start": self.there})
+        )
+        assert answer.status_code == HTTPStatus.OK, f"{answer.status_code} {answer.text}"
+        assert answer.json()["start"] == self.there
         self.told.append(answer.json()["state"])
 
     async def reaches(self, state: str) -> Json:
@@ -192,11 +218,33 @@ async def _cancelled_booked(visit: Visit) -> None:
     await visit.cancel()
 
 
+async def _moved(visit: Visit) -> None:
+    await visit.reaches("confirmed")
+    await visit.move()
+
+
+async def _moved_paid(visit: Visit) -> None:
+    await _paid(visit)
+    await visit.move()
+
+
+async def _visited(visit: Visit) -> None:
+    await visit.say("check-in", "start", "complete")
+
+
+async def _missed(visit: Visit) -> None:
+    await visit.say("no-show")
+
+
 async def _booked(visit: Visit) -> None:
     await visit.reaches("confirmed")
 
 
+SAID: Final = {"check-in": "checked_in", "start": "in_consultation", "complete": "completed", "no-show": "no_show"}
+"""What each thing that a clinic says of a visit makes of it."""
+
 PLACING: Final = ("booking.hold", "payments.open_order")
+MOVING: Final = "booking.move"
 _SETTLING: Final = (*PLACING, "payments.ask", "booking.book", "payments.capture", "booking.advance")
 _REFUNDING: Final = ("payments.open_refund", "payments.send_refund", "payments.refund_status", "payments.settle_refund")
 _EXPIRING: Final = (*PLACING, "payments.ask", "booking.close")
@@ -265,6 +313,31 @@ PATHS: Final = {
             "cancelled",
             "refunded",
             (*_SETTLING, "booking.close", *_REFUNDING),
+        ),
+        Path("moved", clinics.offer("steady", "visit"), _moved_paid, "confirmed", "captured", (*_SETTLING, MOVING)),
+        Path(
+            "seat_moved",
+            clinics.offer("steady", "talk", "group"),
+            _moved,
+            "confirmed",
+            "not_required",
+            ("booking.hold", MOVING),
+        ),
+        Path(
+            "visited",
+            clinics.offer("steady", "free"),
+            _visited,
+            "completed",
+            "not_required",
+            ("booking.hold", "booking.advance"),
+        ),
+        Path(
+            "missed",
+            clinics.offer("steady", "free"),
+            _missed,
+            "no_show",
+            "not_required",
+            ("booking.hold", "booking.advance"),
         ),
     )
 }

@@ -11,13 +11,16 @@ from typing import Final
 import pytest
 
 from tests.booking.ending import steps_taken
-from tests.booking.paths import PATHS, PLACING
+from tests.booking.paths import MOVING, PATHS, PLACING
 from tests.booking.town import SERVERS, Town
 
 pytestmark = [pytest.mark.fault_matrix, pytest.mark.timeout(300)]
 
 MOMENTS: Final = ("before", "after")
-UNHURRIED: Final = ("paid", "captured_by_bank", "cancelled_held", "cancelled_paid", "free", "cancelled_free", "seat")
+UNHURRIED: Final = (
+    "paid", "captured_by_bank", "cancelled_held", "cancelled_paid", "free", "cancelled_free", "seat", "moved",
+    "seat_moved", "visited", "missed",
+)  # fmt: skip
 """Paths in which no deadline passes, however long the repair takes."""
 
 
@@ -179,6 +182,17 @@ async def test_a_server_crashes(town: Town, server: str, path: str, point: str) 
         await town.ends_as_usual(visit)
     assert town.stack.worker.alive, town.stack.worker.log_tail()
     assert town.stack.api.alive, town.stack.api.log_tail()
+
+
+@pytest.mark.parametrize("path", ["moved", "seat_moved"])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_server_crashes_while_a_visit_moves(town: Town, server: str, moment: str, path: str) -> None:
+    visit = await town.visit(path)
+    async with town.sweeping():
+        async with town.held_up(f"{moment}:{MOVING}", lambda: town.restart(server)):
+            await visit.play()
+        await town.ends_as_usual(visit)
 
 
 @pytest.mark.parametrize("point", [f"{moment}:{step}" for step in PATHS["cancelled_paid"].steps for moment in MOMENTS])

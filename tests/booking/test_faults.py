@@ -24,7 +24,7 @@ from tests.booking.town import Town
 from tests.stack import Json, Stack, eventually
 from workflows import attributes
 
-SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid")
+SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid", "seat_moved", "visited")
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,16 @@ async def test_undisturbed(town: Town) -> None:
 async def test_the_worker_dies_after_a_step(town: Town, step: str) -> None:
     visit = await town.visit("paid")
     async with town.dying(f"after:{step}"):
+        await visit.play()
+    await town.ends_as_usual(visit)
+
+
+@pytest.mark.parametrize(
+    ("path", "point"), [("seat_moved", "after:booking.move"), ("visited", "after:booking.advance")]
+)
+async def test_the_worker_dies_after_a_step_of_the_visit(town: Town, path: str, point: str) -> None:
+    visit = await town.visit(path)
+    async with town.dying(point):
         await visit.play()
     await town.ends_as_usual(visit)
 

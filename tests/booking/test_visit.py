@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 
-from models.booking import Actor, ActorKind, PlaceBooking, ServiceSnapshot
 from models.identity import Role
-from models.ids import booking_workflow_id, random_id
-from models.money import Money
-from models.policy import TenantPolicy
-from models.providers import PaymentMode, VisitMode
+from models.ids import booking_workflow_id
+from tests.booking.begun import begun, placed
 from tests.booking.support import (
     book,
     book_paid,
@@ -32,11 +27,8 @@ from tests.booking.support import (
 )
 from tests.clinics import employee, offer
 from tests.stack import Json, Stack, eventually
-from workflows.booking import BookingWorkflow
-from workflows.policies import BOOKING_QUEUE, TASK_TIMEOUT
 
 VISIT, DESK, FREE = offer("steady", "visit"), offer("steady", "desk"), offer("steady", "free")
-CELL = 300
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
@@ -120,54 +112,6 @@ async def test_what_was_paid_online_is_not_paid_again_at_the_desk(shared_stack: 
 # What happens by itself
 
 
-def _begun(*, closes_in: float) -> PlaceBooking:
-    """A free visit that began a quarter of an hour ago or somewhat more; its day is over in so many seconds."""
-    now = datetime.now(UTC)
-    end = datetime.fromtimestamp(now.timestamp() // CELL * CELL, UTC)
-    grace = (now + timedelta(seconds=closes_in) - end) / timedelta(hours=1)
-    start = end - timedelta(minutes=15)
-    who = random_id("usr")
-    return PlaceBooking(
-        appointment_id=random_id("apt"),
-        tenant_id="tnt_steady",
-        clinic_id="cln_steady_central",
-        provider_id=FREE.provider_id,
-        practitioner_id=random_id("prc"),
-        subject_id=who,
-        actor=Actor(kind=ActorKind.PATIENT, id=who),
-        body_hash=secrets.token_hex(32),
-        service=ServiceSnapshot(
-            id=FREE.service_id,
-            name="Follow-up",
-            duration_minutes=15,
-            buffer_before_minutes=0,
-            buffer_after_minutes=0,
-            fee=Money(amount=0),
-            mode=VisitMode.IN_PERSON,
-            payment=PaymentMode.FREE,
-        ),
-        start=start,
-        end=end,
-        claim_start=start,
-        claim_end=end,
-        timezone="Asia/Kolkata",
-        policy=TenantPolicy(no_show_grace_minutes=10, day_grace_hours=grace),
-        policy_version=1,
-    )
-
-
-async def _placed(stack: Stack, command: PlaceBooking) -> str:
-    client = await temporal(stack)
-    await client.start_workflow(
-        BookingWorkflow.run,
-        command,
-        id=booking_workflow_id(command.appointment_id),
-        task_queue=BOOKING_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-    )
-    return command.appointment_id
-
-
 def _stored(stack: Stack, appointment: str) -> Json:
     return stack.db.appointments.find_one({"_id": appointment}) or {"state": None, "history": []}
 
@@ -189,7 +133,7 @@ async def _closed(stack: Stack, appointment: str) -> None:
 
 
 async def test_who_has_not_come_after_the_grace_is_taken_not_to_come(shared_stack: Stack) -> None:
-    visit = await _placed(shared_stack, _begun(closes_in=6))
+    visit = await placed(await temporal(shared_stack), begun(closes_in=6))
     missed = await _until_event(shared_stack, visit, "appointment.no_show")
     assert (missed["state"], missed["history"][-1]["by"]) == ("no_show", "system")
     async with shared_stack.client(employee("steady", Role.STAFF)) as desk:
@@ -202,7 +146,7 @@ async def test_who_has_not_come_after_the_grace_is_taken_not_to_come(shared_stac
 
 
 async def test_a_consultation_that_nobody_has_ended_was_one_all_the_same(shared_stack: Stack) -> None:
-    visit = await _placed(shared_stack, _begun(closes_in=6))
+    visit = await placed(await temporal(shared_stack), begun(closes_in=6))
     await _until_event(shared_stack, visit, "appointment.no_show")
     async with shared_stack.client(employee("steady", Role.STAFF)) as desk:
         ok(await say(desk, visit, "check-in"))

@@ -24,7 +24,7 @@ from sandbox.servers.redis import Redis
 from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import Temporal
 from tests.booking.ending import same_ending, settled
-from tests.booking.paths import PATHS, Starts, Visit, catalogue
+from tests.booking.paths import MOVING, PATHS, Starts, Visit, catalogue
 from tests.faults import dying, held_up
 from tests.invariants import collect, violations
 from tests.stack import LONG, Json, Stack, running
@@ -55,7 +55,10 @@ class Town:
 
     async def visit(self, path: str, *, webhook: str = "once") -> Visit:
         """Somebody who is about to take a path."""
-        return Visit(self.stack, PATHS[path], await self._starts.next(PATHS[path].offer), webhook=webhook)
+        wanted = PATHS[path]
+        start = await self._starts.next(wanted.offer)
+        there = await self._starts.next(wanted.offer) if MOVING in wanted.steps else None
+        return Visit(self.stack, wanted, start, webhook=webhook, there=there)
 
     async def endings(self, paths: Sequence[str]) -> None:
         """Learn how these paths end undisturbed, side by side."""

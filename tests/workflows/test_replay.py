@@ -32,11 +32,14 @@ PATHS: Final = frozenset(
         "cancelled_paid",
         "cancelled_while_preparing",
         "captured_by_bank",
+        "day_over",
         "expired",
         "free",
         "kept_up",
         "late_authorized",
         "late_captured",
+        "missed",
+        "moved",
         "order_preparing",
         "paid",
         "refund_unknown",
@@ -50,6 +53,7 @@ PATHS: Final = frozenset(
         "practice_is_taken_back",
         "practice_is_withdrawn",
         "seat",
+        "seat_moved",
         "sent_at_once",
         "sent_in_vain",
         "sent_later",
@@ -59,6 +63,7 @@ PATHS: Final = frozenset(
         "told_by_mail_later",
         "told_nobody",
         "told_with_receipt",
+        "visited",
     }
 )
 MOST_EVENTS: Final = 24
