@@ -119,6 +119,13 @@ def test_every_code_is_declared_by_some_operation_or_belongs_to_all() -> None:
     }
 
 
+def test_what_is_asked_through_a_host_declares_that_it_may_be_nobodys() -> None:
+    asked = [(path, operation) for _, path, operation in OPERATIONS if path.startswith("/v1/")]
+    assert asked
+    missing = [path for path, one in asked if Code.NOT_FOUND not in json.dumps(one["responses"].get("404"))]
+    assert missing == []
+
+
 def test_operation_ids_are_unique_and_plain() -> None:
     assert len(set(OPERATION_IDS)) == len(OPERATION_IDS)
     assert all(name.isidentifier() for name in OPERATION_IDS)
