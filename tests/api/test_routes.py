@@ -35,7 +35,7 @@ ALWAYS_PUBLIC = {
     "POST /v1/onboarding/applications", "/v1/onboarding/applications/{application_id}/verify-email",
     "/v1/onboarding/applications/{application_id}/link",
     "/v1/providers/{provider_id}/slots", "/v1/providers/{provider_id}/reviews",
-    "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status",
+    "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status", "/v1/webhooks/twilio/inbound",
     "/v1/links/{token}", "/v1/links/{token}/confirm", "/v1/links/{token}/cancel", "/v1/links/{token}/reschedule",
 }  # fmt: skip
 """Everything that anybody may call; a route is added here by a decision, never by accident."""
