@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from adapters.mongo.invites import MongoInvites
 from adapters.tokens import Purpose, PurposeTokens
 from models.identity import Invitation, Scope
+from models.identity_ports import Invitations
 from models.messaging import Channel, Message, Template
 from models.ports import Messenger
 
@@ -14,7 +14,7 @@ from models.ports import Messenger
 class MailedInvites:
     """Implements `models.ports.Invites`."""
 
-    def __init__(self, invites: MongoInvites, messenger: Messenger, tokens: PurposeTokens, public_url: str) -> None:
+    def __init__(self, invites: Invitations, messenger: Messenger, tokens: PurposeTokens, public_url: str) -> None:
         """`public_url` is the site whose page asks for the name and the password."""
         self._invites = invites
         self._messenger = messenger

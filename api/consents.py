@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from fastapi import Request
 
 from adapters.mongo.consents import MongoConsents
-from adapters.mongo.dependants import MongoDependants
 from adapters.notices import FileNotices
 from adapters.tokens import Statement, Statements
 from api.audit import AuditLog
@@ -17,6 +16,7 @@ from api.problems import invalid
 from models.consents import OF_DEPENDANTS, Answer, Capacity, Consent, ConsentNotice, Purpose, holds, needs_answer
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Principal, Subject
+from models.identity_ports import Dependants
 
 _SIGNED: Final = ("purpose", "granted", "notice_version", "language", "notice_sha256", "means", "capacity")
 
@@ -60,7 +60,7 @@ class Consenting:
     def __init__(
         self,
         consents: MongoConsents,
-        dependants: MongoDependants,
+        dependants: Dependants,
         notices: FileNotices,
         statements: Statements,
         audit: AuditLog,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from adapters.mongo.identity import MongoUsers
 from adapters.prescriptions import is_printable, prescription_pdf
 from api.problems import invalid
 from models.booking import Appointment
@@ -16,6 +15,7 @@ from models.consultation_ports import Consultations
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Principal, Scope, Subject, System
+from models.identity_ports import Users
 from models.ports import Directory, Page
 
 NAMES: Final = System("a record names its clinic and its doctor")
@@ -25,7 +25,7 @@ _BEYOND: Final = 2**31
 class Consulting:
     """Summaries of appointments that their caller has found already, so may see."""
 
-    def __init__(self, consultations: Consultations, directory: Directory, users: MongoUsers) -> None:
+    def __init__(self, consultations: Consultations, directory: Directory, users: Users) -> None:
         """Where summaries lie, and who patients, doctors and clinics are."""
         self._consultations = consultations
         self._directory = directory

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import pyotp
 from fastapi import Request
 
-from adapters.mongo.identity import MongoUsers
 from adapters.tokens import Purpose
 from api.background import Background
 from api.sign_in import SIGNING_IN, SignIn, Tools, known_to
@@ -16,6 +15,7 @@ from models.compliance import AuditAction
 from models.credentials import RESET_LIFETIME, Totp, TotpState, new_recovery_codes, recovery_hash
 from models.errors import Code, VisitNowError
 from models.identity import Principal, Subject
+from models.identity_ports import Users
 from models.ids import random_id
 from models.messaging import Channel, Message, Template
 from models.ports import Messenger
@@ -43,7 +43,7 @@ class Letters(NamedTuple):
 class OwnAccounts:
     """What somebody does about their own account."""
 
-    def __init__(self, users: MongoUsers, sign_in: SignIn, tools: Tools, letters: Letters, *, key: bytes) -> None:
+    def __init__(self, users: Users, sign_in: SignIn, tools: Tools, letters: Letters, *, key: bytes) -> None:
         """`key` hides what is kept of recovery codes."""
         self._users = users
         self._sign_in = sign_in

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from fastapi import Request
 
-from adapters.mongo.challenges import MongoChallenges
-from adapters.mongo.identity import MongoUsers
-from adapters.mongo.tries import MongoTries
 from api.audit import AuditLog
 from api.background import Background
 from api.sessions import Issued, Sessions
@@ -27,6 +24,7 @@ from models.credentials import (
 )
 from models.errors import Code, VisitNowError
 from models.identity import PLATFORM, Account, Principal, Role, Subject
+from models.identity_ports import Challenges, Tries, Users
 from models.ids import random_id
 from models.messaging import Channel, Message, Template
 from models.ports import Messenger
@@ -42,9 +40,9 @@ class Sent(NamedTuple):
 class PhoneStores(NamedTuple):
     """What is asked and written."""
 
-    users: MongoUsers
-    challenges: MongoChallenges
-    tries: MongoTries
+    users: Users
+    challenges: Challenges
+    tries: Tries
 
 
 class PhoneSignIn:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from adapters.mongo.dependants import MongoDependants
-from adapters.mongo.identity import MongoUsers
 from api.problems import invalid
 from api.sign_in import known_to
 from models.booking import PatientDetails
 from models.dependants import MOST_DEPENDANTS, Dependant
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject
+from models.identity_ports import Dependants, Users
 from models.ids import derived_id, random_id
 
 
 class Profiles:
     """Reads and changes the caller's own account and dependants."""
 
-    def __init__(self, users: MongoUsers, dependants: MongoDependants, *, key: bytes) -> None:
+    def __init__(self, users: Users, dependants: Dependants, *, key: bytes) -> None:
         """`key` derives the ids of repeated requests."""
         self._users = users
         self._dependants = dependants

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from adapters.mongo.compliance import MongoAuditTrail
-from adapters.mongo.identity import MongoUsers
 from adapters.redis.feed import FeedListener
 from adapters.redis.limits import RateLimiter
 from adapters.redis.tickets import Tickets
@@ -41,6 +40,7 @@ from api.streams import Streams
 from api.walk_ins import WalkIns
 from models.cache import Recently
 from models.errors import UnavailableError
+from models.identity_ports import Users
 from models.onboarding_ports import Applications
 from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
 from models.stops import Stops
@@ -71,7 +71,7 @@ class Services:
     notifications: Notifications
     audit: AuditLog
     trail: MongoAuditTrail
-    users: MongoUsers
+    users: Users
     sessions: Sessions
     sign_in: SignIn
     phone_sign_in: PhoneSignIn

@@ -8,8 +8,6 @@ from typing import Final, NamedTuple
 
 from fastapi import Request
 
-from adapters.mongo.identity import MongoUsers
-from adapters.mongo.sessions import MongoSessions
 from adapters.redis.sessions import SessionCache
 from adapters.tokens import TokenMinter
 from api.audit import AuditLog
@@ -17,6 +15,7 @@ from models.cache import FreshCache
 from models.compliance import AuditAction
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject, System
+from models.identity_ports import SessionStore, Users
 from models.sessions import (
     ACCESS_LIFETIME,
     DEVELOPMENT_SESSION,
@@ -52,8 +51,8 @@ class Sessions:
 
     def __init__(
         self,
-        sessions: MongoSessions,
-        users: MongoUsers,
+        sessions: SessionStore,
+        users: Users,
         cache: SessionCache,
         minter: TokenMinter,
         audit: AuditLog,

@@ -8,8 +8,6 @@ from typing import Final, NamedTuple
 
 from fastapi import Request
 
-from adapters.mongo.identity import MongoUsers
-from adapters.mongo.tries import MongoTries
 from adapters.passwords import Passwords
 from adapters.redis.limits import Limit, RateLimiter
 from adapters.tokens import PurposeTokens
@@ -20,6 +18,7 @@ from models.compliance import AuditAction
 from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, recovery_hash
 from models.errors import Code, VisitNowError
 from models.identity import Account, Principal, Subject, System
+from models.identity_ports import Tries, Users
 
 PER_ADDRESS: Final = Limit("sign_in_address", hits=600, seconds=600)
 """Whole villages share an address behind a carrier's translation."""
@@ -72,8 +71,8 @@ class SignIn:
 
     def __init__(
         self,
-        users: MongoUsers,
-        tries: MongoTries,
+        users: Users,
+        tries: Tries,
         passwords: Passwords,
         sessions: Sessions,
         audit: AuditLog,

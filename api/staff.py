@@ -8,8 +8,6 @@ from typing import Final, NamedTuple
 
 from fastapi import Request
 
-from adapters.mongo.identity import MongoUsers
-from adapters.mongo.invites import MongoInvites
 from adapters.tokens import Purpose
 from api.problems import invalid
 from api.sessions import Issued
@@ -18,6 +16,7 @@ from models.compliance import AuditAction
 from models.credentials import INVITE_LIFETIME
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Invitation, Principal, Role, System, Tenant
+from models.identity_ports import Invitations, Users
 from models.ids import derived_id, random_id
 from models.ports import Directory, Invites
 from models.sessions import EndReason
@@ -36,8 +35,8 @@ class Asked(NamedTuple):
 class StaffStores(NamedTuple):
     """What is asked and written."""
 
-    users: MongoUsers
-    invites: MongoInvites
+    users: Users
+    invites: Invitations
     directory: Directory
 
 

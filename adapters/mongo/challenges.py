@@ -22,7 +22,7 @@ DECLARED: Final = Declared(
 
 
 class MongoChallenges:
-    """Challenges in the collection `otp_challenges`."""
+    """Implements `models.identity_ports.Challenges` on `otp_challenges`."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals each challenge's number under its subject's identity key."""

@@ -22,7 +22,7 @@ DECLARED: Final = Declared(
 
 
 class MongoDependants:
-    """Dependants in the collection `dependants`; their subject is the account that answers for them."""
+    """Implements `models.identity_ports.Dependants` on `dependants`; their subject is whoever answers for them."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals them under the account's identity key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
@@ -18,6 +18,7 @@ from models.addresses import AddressKind, blind_index, normal_email, normal_phon
 from models.credentials import Credentials, Totp, TotpState
 from models.errors import Code, VisitNowError
 from models.identity import Account, Role, Scope
+from models.identity_ports import Entry
 from models.reminders import Reader
 
 _PERSONAL: Final = {"name", "phone", "email"}
@@ -41,15 +42,8 @@ DECLARED: Final = Declared(
 )
 
 
-class Entry(NamedTuple):
-    """What a password is compared with."""
-
-    user_id: str
-    password_hash: str | None
-
-
 class MongoUsers:
-    """Accounts in the collection `users`; an account is its own subject."""
+    """Implements `models.identity_ports.Users` on `users`; an account is its own subject."""
 
     def __init__(self, database: Database, vault: Vault, index_key: bytes) -> None:
         """`vault` seals names and addresses under each account's identity key; `index_key` hides what is looked up."""

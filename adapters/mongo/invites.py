@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
@@ -13,24 +13,14 @@ from adapters.mongo.encryption import ERASED, DataClass, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.identity import Invitation, Scope
+from models.identity_ports import Invite
 
 # Those that are over are removed with their keys, which an expiring index cannot do.
 DECLARED: Final = Declared("invites", [IndexModel([("expires_at", ASCENDING)], name="over")])
 
 
-class Invite(NamedTuple):
-    """An invitation and when it was accepted."""
-
-    invitation: Invitation
-    spent_at: datetime | None
-
-    def is_open(self, now: datetime) -> bool:
-        """Whether it may still be accepted."""
-        return self.spent_at is None and now < self.invitation.expires_at
-
-
 class MongoInvites:
-    """Invitations in the collection `invites`; each is its own subject, since nobody has accepted it yet."""
+    """Implements `models.identity_ports.Invitations` on `invites`; each is its own subject until it is accepted."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals the address."""

@@ -29,7 +29,7 @@ DECLARED: Final = Declared(
 
 
 class MongoSessions:
-    """Sessions in the collection `sessions`; each belongs to its account as the subject."""
+    """Implements `models.identity_ports.SessionStore` on `sessions`; each belongs to its account as the subject."""
 
     def __init__(self, database: Database) -> None:
         """The sessions of everybody."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -14,21 +14,18 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of
 from models.credentials import Backoff
 from models.identity import PLATFORM, Scope
+from models.identity_ports import Turn
 
 DECLARED: Final = Declared(
     "sign_in_tries", [IndexModel([("expires_at", ASCENDING)], name="expired", expireAfterSeconds=0)]
 )
 
 
-class Turn(NamedTuple):
-    """Whether a try was allowed, and when the next one is."""
-
-    allowed: bool
-    next_at: datetime
-
-
 class MongoTries:
-    """Counters in the collection `sign_in_tries`, named by a blind index: the unknown are counted like the known."""
+    """Implements `models.identity_ports.Tries` on `sign_in_tries`.
+
+    Counters are named by a blind index: the unknown are counted like the known.
+    """
 
     def __init__(self, database: Database) -> None:
         """The counters of everybody."""

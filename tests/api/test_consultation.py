@@ -147,11 +147,13 @@ async def test_it_is_written_from_the_consultation_on(
         refused(answer, 409, Code.STATE_CONFLICT)
 
 
-async def test_only_that_doctor_writes_whatever_else_somebody_is(api: Api, visit: Appointment) -> None:
+async def test_only_that_doctor_writes_whatever_else_somebody_is(
+    api: Api, stores: Repositories, visit: Appointment
+) -> None:
     colleague = ACCOUNTS["staff"].model_copy(
         update={"id": "usr_both", "roles": frozenset({Role.STAFF, Role.DOCTOR}), "provider_id": "prv_another"}
     )
-    await api.services.users.put(WORLD, colleague.model_copy(update={"email": "both@a.example"}))
+    await stores.users.put(WORLD, colleague.model_copy(update={"email": "both@a.example"}))
     async with api.client(colleague) as client:
         refused(await put(client, visit), 403, Code.FORBIDDEN)
         assert (await client.get(f"/v1/appointments/{visit.id}")).status_code == 200
