@@ -21,11 +21,12 @@ from models.consents import Purpose
 from models.identity import Account, Subject, Tenant
 from models.ids import notice_try_id
 from models.messaging import Channel, Message
-from models.notice_facts import Facts, Site, params_of
+from models.notice_facts import Facts, Site, language_of, params_of
 from models.notice_kinds import KINDS, obsolete
 from models.notice_ports import Accounts, Notices
 from models.notices import Ending, Notice, NoticeState, Plan, Skip
 from models.ports import Appointments, Consents, Directory, Notifications, Tenancy, Texts
+from models.templates import OwnTemplate, Templates
 
 _ENDED: Final = frozenset(NoticeState) - {NoticeState.PLANNED}
 
@@ -60,6 +61,7 @@ class Sources(NamedTuple):
     tenancy: Tenancy
     accounts: Accounts
     consents: Consents
+    templates: Templates
 
 
 class NoticeActivities:
@@ -115,7 +117,8 @@ class NoticeActivities:
             to = address_of(recipient, step.channel)
             if to is None or step.channel not in await self._channels(notice, recipient):
                 return Prepared(skip=Skip.NO_CHANNEL)
-            message = await self._worded(step, to, await self._facts(notice, appointment, recipient, now))
+            own = await self._own(notice, recipient)
+            message = self._worded(step, to, await self._facts(notice, appointment, recipient, own), own)
             await self._notifications.keep(Tenant(notice.tenant_id), message, now)
         return Prepared(
             delivery=Delivery(
@@ -154,13 +157,25 @@ class NoticeActivities:
         return await self._sources.consents.allows(Subject(recipient.id), recipient.id, purpose)
 
     async def _channels(self, notice: Notice, recipient: Account) -> tuple[Channel, ...]:
-        approved = self._texts.is_approved(notice.template, self._texts.language(recipient.locale))
+        own = await self._own(notice, recipient)
+        approved = own is not None and own.registered.content_sid is not None
         whatsapp = approved and Channel.WHATSAPP in self._configured and await self._agrees(recipient, Purpose.WHATSAPP)
         return channels_for(
             Reach(recipient, self._configured, whatsapp=whatsapp, preferred=recipient.preferred_channel)
         )
 
-    async def _facts(self, notice: Notice, appointment: Appointment, recipient: Account, now: datetime) -> Facts:
+    async def _own(self, notice: Notice, recipient: Account) -> OwnTemplate | None:
+        """The clinic's own words: in the reader's language, else in the one that everybody's words would be in."""
+        tenant, templates = Tenant(notice.tenant_id), self._sources.templates
+        for language in dict.fromkeys((language_of(recipient.locale), self._texts.language(recipient.locale))):
+            found = await templates.newest(tenant, notice.tenant_id, notice.template, language)
+            if found is not None:
+                return found
+        return None
+
+    async def _facts(
+        self, notice: Notice, appointment: Appointment, recipient: Account, own: OwnTemplate | None
+    ) -> Facts:
         tenant, directory = Tenant(notice.tenant_id), self._sources.directory
         clinics, profiles, settings = await asyncio.gather(
             directory.clinics(tenant, [appointment.clinic_id]),
@@ -174,12 +189,12 @@ class NoticeActivities:
             provider=profiles[appointment.provider_id],
             settings=settings.settings,
             recipient=recipient,
-            language=self._texts.language(recipient.locale),
+            language=own.language if own else self._texts.language(recipient.locale),
             site=self._site,
-            now=now,
+            now=self._clock(),
         )
 
-    async def _worded(self, step: Try, to: str, facts: Facts) -> Message:
+    def _worded(self, step: Try, to: str, facts: Facts, own: OwnTemplate | None) -> Message:
         notice = step.notice
         message = Message(
             id=notice_try_id(notice.id, step.channel),
@@ -194,4 +209,4 @@ class NoticeActivities:
             notice_id=notice.id,
             appointment_id=notice.appointment_id,
         )
-        return message.model_copy(update={"words": self._texts.letter(message)})
+        return message.model_copy(update={"words": self._texts.letter(message, own)})

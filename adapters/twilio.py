@@ -8,6 +8,7 @@ dictionary) and the client's source, 9.13.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,7 @@ class TwilioCarrier:
             made = self._client.messages.create(
                 to=written(message.channel, message.to),
                 from_=written(message.channel, sender),
-                body=letter.text,
+                **_said(letter),
                 status_callback=f"{self._callback_url}?message={quote(message.id, safe='')}",
             )
             return _Sent.model_validate(made)
@@ -94,7 +95,7 @@ class TwilioCarrier:
 
         earliest = since.astimezone(UTC) - CLOCKS
         for sent in await self._call(look):
-            if sent.body == letter.text and sent.date_created >= earliest:
+            if _says(sent.body or "", letter) and sent.date_created >= earliest:
                 return sent.word()
         return None
 
@@ -118,6 +119,21 @@ class TwilioCarrier:
 
     async def _call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _typed, work)
+
+
+def _said(letter: Letter) -> dict[str, str]:
+    if letter.content is None:
+        return {"body": letter.text}
+    places = {str(place): value for place, value in enumerate(letter.content.variables, start=1)}
+    variables = json.dumps(places, ensure_ascii=False)
+    return {"content_sid": letter.content.sid, "content_variables": variables}
+
+
+def _says(body: str, letter: Letter) -> bool:
+    """Whether a message of the provider's is this letter; of a content we know only what fills it."""
+    if letter.content is None:
+        return body == letter.text
+    return all(value in body or json.dumps(value, ensure_ascii=False) in body for value in letter.content.variables)
 
 
 def written(channel: Channel, number: str) -> str:

@@ -37,10 +37,12 @@ from api.sessions import Sessions
 from api.sign_in import SignIn
 from api.staff import Staff
 from api.streams import Streams
+from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
 from models.cache import Recently
 from models.errors import UnavailableError
 from models.identity_ports import Users
+from models.notice_ports import Notices
 from models.onboarding_ports import Applications
 from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
 from models.stops import Stops
@@ -68,6 +70,8 @@ class Services:
     messenger: Messenger
     notifier: DurableNotifier
     stops: Stops
+    notices: Notices
+    templates: TemplateDesk
     notifications: Notifications
     audit: AuditLog
     trail: MongoAuditTrail

@@ -22,6 +22,7 @@ from adapters.scanning import SignatureScanner
 from adapters.settings import Settings
 from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
+from adapters.texts import FileTexts
 from adapters.tokens import TokenVerifier
 from api.applying import Applicants
 from api.background import Background
@@ -39,6 +40,7 @@ from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
 from api.streams import Streams
+from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
 from workflows.gateway import DurableMessenger, DurableNotifier, Stores, WorkflowGateway
 
@@ -185,6 +187,8 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         messenger=messenger,
         notifier=DurableNotifier(client),
         stops=stores.stops,
+        notices=stores.notices,
+        templates=TemplateDesk(stores.templates, FileTexts()),
         notifications=stores.notifications,
         hosts=ClinicHosts(stores.directory, stores.tenancy, settings.public_url, development=settings.is_development),
         audit=people.audit,

@@ -48,6 +48,7 @@ class AuditAction(StrEnum):
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"
+    MESSAGE_RESENT = "message.resent"
     DOMAIN_ATTACHED = "domain.attached"
 
 

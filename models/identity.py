@@ -35,6 +35,9 @@ class Permission(StrEnum):
     APPOINTMENT_OVERRIDE = "appointment:override"
     REFUND_READ = "refund:read"
     REFUND_CREATE = "refund:create"
+    MESSAGE_RESEND = "message:resend"
+    TEMPLATE_READ = "template:read"
+    TEMPLATE_MANAGE = "template:manage"
     SETTINGS_MANAGE = "settings:manage"
     AVAILABILITY_READ = "availability:read"
     AVAILABILITY_PUBLISH = "availability:publish"
@@ -76,7 +79,12 @@ _EMPLOYED = {
     Permission.DAY_READ,
 }
 
-_FRONT_DESK = {Permission.APPOINTMENT_WALK_IN, Permission.APPOINTMENT_OVERRIDE}
+_FRONT_DESK = {
+    Permission.APPOINTMENT_WALK_IN,
+    Permission.APPOINTMENT_OVERRIDE,
+    Permission.MESSAGE_RESEND,
+    Permission.TEMPLATE_READ,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset(
@@ -96,6 +104,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         {
             *_EMPLOYED,
             *_FRONT_DESK,
+            Permission.TEMPLATE_MANAGE,
             Permission.REFUND_CREATE,
             Permission.SETTINGS_MANAGE,
             Permission.STAFF_READ,

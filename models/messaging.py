@@ -42,11 +42,20 @@ class Template(StrEnum):
     REFUND_PROCESSED = "refund_processed"
 
 
+class Content(Model):
+    """An approved WhatsApp content and what fills its places, in their order."""
+
+    sid: str
+    variables: tuple[str, ...] = ()
+
+
 class Letter(Model):
     """The words of a message, in its reader's language; only e-mails have a subject."""
 
     text: str
     subject: str | None = None
+    content: Content | None = None
+    """On WhatsApp: what is sent in place of the text, which says the same."""
 
 
 OPENING: Final = frozenset(
@@ -130,6 +139,30 @@ class Word(Model):
     state: MessageState
     provider_id: str | None = None
     error_code: str | None = None
+
+
+class LogEntry(Model):
+    """One line of a message's log: `tried`, `not_taken`, or the state that it came into."""
+
+    at: UtcDatetime
+    what: str
+    error_code: str | None = None
+
+
+class Delivered(Model):
+    """What became of a message, without what it said."""
+
+    id: Id
+    notice_id: Id | None
+    channel: Channel
+    state: MessageState
+    error_code: str | None = None
+    attempts: int
+    uncertain: int
+    """How many of the tries followed one whose outcome nobody knew."""
+    created_at: UtcDatetime
+    updated_at: UtcDatetime
+    log: tuple[LogEntry, ...] = ()
 
 
 class Begun(Model):

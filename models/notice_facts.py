@@ -62,6 +62,11 @@ class Facts(NamedTuple):
     now: datetime
 
 
+def language_of(locale: str) -> str:
+    """A locale's language."""
+    return locale.replace("_", "-").partition("-")[0].lower()
+
+
 def link(facts: Facts, purpose: LinkPurpose) -> str:
     """A page of this appointment that its recipient opens without signing in."""
     life = LINK_LIFE[purpose]
@@ -133,6 +138,23 @@ VARIABLES: Mapping[str, Callable[[Facts], str]] = {
     ),
 }
 """Every variable that words may name."""
+
+
+EXAMPLE: Mapping[str, str] = {
+    "name": "Asha Patil",
+    "clinic": "Arogya Clinic",
+    "address": "1 Station Road, Nashik 422001",
+    "doctor": "Dr. Meera Deshpande",
+    "registration": "Maharashtra Medical Council 48213",
+    "service": "Consultation",
+    "reference": "VN-7K3M9QRT",
+    "when": "Tue 24 Nov 2026, 10:15 am",
+    "refund_amount": "\u20b9600.00",
+    "refunded": "yes",
+    "voided": "yes",
+    **{name: f"https://example.com{LINKS_PATH}lnk" for name in VARIABLES if name.endswith("_link")},
+}
+"""A visit to look at words with."""
 
 
 def params_of(facts: Facts, names: tuple[str, ...]) -> dict[str, str]:

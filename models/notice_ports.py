@@ -16,6 +16,14 @@ class Notices(Protocol):
         """Keep a notice once per id; the record as it stands."""
         ...
 
+    async def find(self, scope: Scope, notice_id: str) -> NoticeRecord | None:
+        """One notice."""
+        ...
+
+    async def of_appointment(self, scope: Scope, appointment_id: str, recipient_id: str | None) -> list[NoticeRecord]:
+        """What was to be told about an appointment, to one person or to everybody, oldest first."""
+        ...
+
     async def close(self, scope: Scope, notice_id: str, ending: Ending, at: datetime) -> None:
         """Note how its telling ended, once."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -11,6 +12,8 @@ from models.base import Id, Model, UtcDatetime
 from models.booking import Event, EventType
 from models.ids import notice_id
 from models.messaging import Channel, MessageState, Template
+
+_OCCURRENCE: Final = 80
 
 
 class Notice(Model):
@@ -32,6 +35,13 @@ class Notice(Model):
     def id(self) -> str:
         """The business key of everything that is sent for it."""
         return notice_id(self.appointment_id, self.occurrence, self.template, self.recipient_id)
+
+
+def again(notice: Notice, key: str, expires_at: UtcDatetime) -> Notice:
+    """The same thing told once more, once per key; what it is about can still be read from its occurrence."""
+    mark = hashlib.sha256(f"{notice.occurrence}\n{key}".encode()).hexdigest()[:12]
+    occurrence = f"{notice.occurrence.partition('..')[0][:_OCCURRENCE]}..{mark}"
+    return notice.model_copy(update={"occurrence": occurrence, "expires_at": expires_at})
 
 
 class NoticeState(StrEnum):

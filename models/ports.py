@@ -28,7 +28,7 @@ from models.booking import (
 from models.compliance import AuditEntry
 from models.consents import Purpose
 from models.identity import Invitation, Scope
-from models.messaging import Begun, Letter, Message, MessageState, Standing, Template, Word
+from models.messaging import Begun, Delivered, Letter, Message, MessageState, Standing, Word
 from models.money import Money
 from models.notices import Notice
 from models.payments import (
@@ -45,6 +45,7 @@ from models.payments import (
 from models.providers import Clinic, Offering, Provider
 from models.publishing import Booked
 from models.search import Facet, Found, SearchQuery
+from models.templates import OwnTemplate
 from models.tenancy import Domain, SettingsVersion, TenantSettings
 
 T = TypeVar("T")
@@ -400,6 +401,10 @@ class Notifications(Protocol):
         """What became of it so far."""
         ...
 
+    async def tries(self, scope: Scope, notice_ids: Sequence[str]) -> Sequence[Delivered]:
+        """What became of the channels that were tried for these notices, oldest first."""
+        ...
+
     async def standing(self, scope: Scope, message_id: str) -> Standing | None:
         """How far it is and what it said."""
         ...
@@ -416,12 +421,8 @@ class Texts(Protocol):
         """The language that somebody of that locale is written to in."""
         ...
 
-    def is_approved(self, template: Template, language: str) -> bool:
-        """Whether WhatsApp takes the template in that language."""
-        ...
-
-    def letter(self, message: Message) -> Letter:
-        """What a message says, in its language or else in English."""
+    def letter(self, message: Message, own: OwnTemplate | None = None) -> Letter:
+        """What a message says, in its language or else in English, or in a tenant's own words."""
         ...
 
 

@@ -243,7 +243,7 @@ def _notices(settings: Settings, wired: Wired) -> NoticeActivities:
     return NoticeActivities(
         stores.notices,
         stores.notifications,
-        Sources(stores.appointments, stores.directory, stores.tenancy, stores.users, stores.consents),
+        Sources(stores.appointments, stores.directory, stores.tenancy, stores.users, stores.consents, stores.templates),
         FileTexts(),
         configured=wired.carrier.channels,
         site=Site(settings.public_url, settings.id_secret),

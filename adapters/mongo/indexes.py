@@ -27,6 +27,7 @@ from adapters.mongo import (
     search,
     sessions,
     stops,
+    templates,
     tenancy,
     tries,
 )
@@ -55,6 +56,7 @@ DECLARED: Final[Sequence[Declared]] = (
     search.DECLARED,
     sessions.DECLARED,
     stops.DECLARED,
+    templates.DECLARED,
     *tenancy.DECLARED,
     tries.DECLARED,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,11 +15,12 @@ from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.errors import not_found
 from models.identity import Scope
-from models.messaging import MESSAGE_TRANSITIONS, Begun, Message, MessageState, Standing, Word
+from models.messaging import MESSAGE_TRANSITIONS, Begun, Delivered, Message, MessageState, Standing, Word
 
 DECLARED: Final = Declared(
     "notifications",
     (
+        IndexModel([("notice_id", ASCENDING)], name="notice", partialFilterExpression={"notice_id": {"$gt": ""}}),
         IndexModel([("provider_id", ASCENDING)], name="provider", partialFilterExpression={"provider_id": {"$gt": ""}}),
         IndexModel(
             [("created_at", ASCENDING)],
@@ -34,6 +36,8 @@ DECLARED: Final = Declared(
 )
 
 _PERSONAL: Final = {"to", "params", "words"}
+_LOG: Final = {"$ifNull": ["$log", []]}
+_LOG_KEPT: Final = 100
 _CLEAR: Final = tuple(name for name in Message.model_fields if name not in {"id", *_PERSONAL})
 
 
@@ -80,6 +84,7 @@ class MongoNotifications:
                         "attempts": {"$add": ["$attempts", 1]},
                         "uncertain": {"$add": ["$uncertain", {"$cond": [unsettled, 1, 0]}]},
                         "version": {"$add": ["$version", 1]},
+                        "log": {"$slice": [{"$concatArrays": [_LOG, [_line(at, "tried")]]}, -_LOG_KEPT]},
                         "updated_at": literal(at),
                     }
                 }
@@ -105,7 +110,12 @@ class MongoNotifications:
         """One update."""
         await self._notifications.update_one(
             scoped(scope, {"_id": message_id}),
-            {"$unset": {"attempted_at": ""}, "$set": {"updated_at": at}, "$inc": {"version": 1}},
+            {
+                "$unset": {"attempted_at": ""},
+                "$set": {"updated_at": at},
+                "$inc": {"version": 1},
+                "$push": _logged(at, "not_taken"),
+            },
             comment=reason_of(scope),
         )
 
@@ -118,7 +128,12 @@ class MongoNotifications:
             values["provider_id"] = word.provider_id
         after: Document | None = await self._notifications.find_one_and_update(
             scoped(scope, {"_id": message_id, "state": {"$in": before}}),
-            {"$set": values, "$unset": {"attempted_at": ""}, "$inc": {"version": 1}},
+            {
+                "$set": values,
+                "$unset": {"attempted_at": ""},
+                "$inc": {"version": 1},
+                "$push": _logged(at, word.state, word.error_code),
+            },
             {"state": 1},
             return_document=ReturnDocument.AFTER,
             comment=reason_of(scope),
@@ -149,12 +164,35 @@ class MongoNotifications:
         )
 
     @answering
+    async def tries(self, scope: Scope, notice_ids: Sequence[str]) -> list[Delivered]:
+        """One read by an index, oldest first; what they said stays sealed."""
+        found = await self._notifications.find(
+            scoped(scope, {"notice_id": {"$in": list(notice_ids)}}),
+            {"sealed": 0},
+            sort=[("created_at", ASCENDING)],
+            comment=reason_of(scope),
+        ).to_list(None)
+        known = set(Delivered.model_fields) - {"id"}
+        return [
+            Delivered.model_validate({"id": one["_id"], **{name: one[name] for name in known if name in one}})
+            for one in found
+        ]
+
+    @answering
     async def of_provider(self, scope: Scope, provider_id: str) -> str | None:
         """One read by an index."""
         found = await self._notifications.find_one(
             scoped(scope, {"provider_id": provider_id}), {"_id": 1}, comment=reason_of(scope)
         )
         return None if found is None else str(found["_id"])
+
+
+def _line(at: datetime, what: str, error_code: str | None = None) -> Document:
+    return {"at": at, "what": what, "error_code": error_code}
+
+
+def _logged(at: datetime, what: str, error_code: str | None = None) -> Document:
+    return {"log": {"$each": [_line(at, what, error_code)], "$slice": -_LOG_KEPT}}
 
 
 def _state(document: Document) -> MessageState:

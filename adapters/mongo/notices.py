@@ -26,6 +26,9 @@ DECLARED: Final = Declared(
 )
 
 
+_MOST: Final = 200
+
+
 class MongoNotices:
     """Implements `models.notice_ports.Notices` on `notices`; whom it is told is its subject."""
 
@@ -57,6 +60,23 @@ class MongoNotices:
                 raise not_found() from error
             return _record(found)
         return _record(document)
+
+    @answering
+    async def find(self, scope: Scope, notice_id: str) -> NoticeRecord | None:
+        """One read by id."""
+        found = await self._notices.find_one(scoped(scope, {"_id": notice_id}), comment=reason_of(scope))
+        return None if found is None else _record(found)
+
+    @answering
+    async def of_appointment(self, scope: Scope, appointment_id: str, recipient_id: str | None) -> list[NoticeRecord]:
+        """One read by an index, the first ones where there are very many."""
+        query: Document = {"appointment_id": appointment_id}
+        if recipient_id is not None:
+            query["subject_id"] = recipient_id
+        found = await self._notices.find(
+            scoped(scope, query), sort=[("created_at", ASCENDING)], limit=_MOST, comment=reason_of(scope)
+        ).to_list(None)
+        return [_record(one) for one in found]
 
     @answering
     async def close(self, scope: Scope, notice_id: str, ending: Ending, at: datetime) -> None:

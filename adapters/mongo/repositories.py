@@ -33,6 +33,7 @@ from adapters.mongo.reviews import MongoReviews
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.stops import MongoStops
+from adapters.mongo.templates import MongoTemplates
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
 from adapters.mongo.upkeep import MongoUpkeep
@@ -74,6 +75,7 @@ class Repositories:
     notifications: MongoNotifications
     notices: MongoNotices
     stops: MongoStops
+    templates: MongoTemplates
     audit: MongoAuditTrail
     users: MongoUsers
     sessions: MongoSessions
@@ -130,6 +132,7 @@ class Repositories:
             audit=audit,
             notices=MongoNotices(database),
             stops=MongoStops(database, addresses.index_key),
+            templates=MongoTemplates(database),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),

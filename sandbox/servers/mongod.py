@@ -41,6 +41,7 @@ APPLICATION_COLLECTIONS = (
     "leaves",
     "ledger",
     "message_stops",
+    "message_templates",
     "notices",
     "notifications",
     "otp_challenges",

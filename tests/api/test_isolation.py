@@ -27,6 +27,8 @@ from models.dependants import Dependant
 from models.errors import Code
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
 from models.ids import review_id
+from models.messaging import Template
+from models.notices import Notice
 from models.publishing import Leave
 from models.reviews import Opinion, review_of
 from models.sessions import Session
@@ -132,6 +134,18 @@ DEPENDANT: Final = Dependant(
 )
 
 
+def a_word(appointment: Appointment) -> Notice:
+    """What a patient was told."""
+    return Notice(
+        tenant_id=appointment.tenant_id,
+        appointment_id=appointment.id,
+        recipient_id=appointment.subject_id,
+        template=Template.APPOINTMENT_CANCELLED,
+        occurrence="evt_1",
+        expires_at=datetime(2031, 1, 8, tzinfo=UTC),
+    )
+
+
 class Scene(NamedTuple):
     """One tenant's appointments, and how to send every operation at them."""
 
@@ -194,6 +208,11 @@ class Scene(NamedTuple):
                 "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
             },
             "write_summary": {"notes": "made up", "follow_up_on": "2031-02-03"},
+            "put_template": {
+                "language": "en",
+                "words": dict.fromkeys(("short", "subject", "text"), "made up {{ registration }}"),
+            },
+            "preview_template": {"language": "hi"},
             "put_settings": {"payment_window_seconds": 900},
             "publish_services": [],
             "take_leave": {"start": "2031-01-06", "end": "2031-01-07"},
@@ -235,6 +254,8 @@ class Scene(NamedTuple):
             "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
             "document_id": "doc_" + "a" * 26,
+            "message_id": a_word(appointment).id,
+            "key": "appointment_confirmed",
         }
 
 
@@ -254,6 +275,8 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     paid = await hold(stores, a_booking(ANANYA_RAO, patient, start + timedelta(hours=1)), "order_paid", intake)
     await stores.consultations.add(System("a test"), a_summary(paid, notes=CANARY, diagnosis=CANARY))
     confirmed = await confirm(stores, paid, "pay_paid")
+    for one in (held, confirmed):
+        await stores.notices.open(System("a test"), a_word(one), datetime.now(UTC))
     opinion = Opinion(rating=4, comment=CANARY)
     await stores.reviews.put(System("a test"), review_of(confirmed, opinion, datetime.now(UTC)))
     return Scene(api, held, confirmed)
@@ -399,7 +422,7 @@ async def test_the_platform_s_admin_reads_no_patient_s_record(scene: Scene) -> N
 
 # What is not an appointment: whatever else a path, a query or a body may name
 
-OWN_ONLY: Final = {"purpose"}
+OWN_ONLY: Final = {"purpose", "key"}
 """What a path may name without naming anybody's thing: the caller's own is meant."""
 OF_OTHERS: Final = [one for one in SECURED if {*one.path_parameters} - OWN_ONLY and one not in OF_APPOINTMENTS]
 OTHER_DOCTOR: Final = account_of(Role.DOCTOR, "sanjeevani")
@@ -464,6 +487,7 @@ _SERVICE: Final = ANANYA_RAO.provider.services[0]
 _HOURS: Final = {"start": "09:00", "end": "10:00", "service_ids": [_SERVICE.id]}
 _SOMEBODY: Final = {"name": "Nobody", "phone": "+919812345678"}
 NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
+    "put_template dlt_template_id": "the operators' own, and nothing of ours",
     "place provider_id": "anybody may book anywhere",
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
     "place patient.dependant_id": InBody(

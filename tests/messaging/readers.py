@@ -95,6 +95,15 @@ async def phone_behaves(stack: Stack, number: str, **how: object) -> None:
         (await control.post("/_control/phones", json={"to": number, **how})).raise_for_status()
 
 
+async def agrees_to_whatsapp(stack: Stack, reader: Account) -> None:
+    """They say yes to the notice that is shown."""
+    async with stack.client(reader) as who:
+        shown = (await who.get("/v1/me/consents")).json()["items"]
+        version = next(one["notice"]["version"] for one in shown if one["purpose"] == "whatsapp")
+        body = {"granted": True, "notice_version": version, "language": "en"}
+        (await who.put("/v1/me/consents/whatsapp", json=body)).raise_for_status()
+
+
 # Every way in which a telling decides differently
 
 

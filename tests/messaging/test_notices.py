@@ -13,6 +13,7 @@ from adapters.connections import connect_temporal
 from adapters.mongo.repositories import Repositories
 from models.identity import Account
 from models.ids import notice_workflow_id, reference
+from tests.clinics import offer
 from tests.messaging.readers import a_reader, books, cancels, notice, phone_behaves, repositories, told, tries
 from tests.stack import Json, Stack, eventually
 
@@ -34,7 +35,8 @@ async def inbox(stack: Stack, reader: Account) -> dict[str, list[Json]]:
 
 async def test_a_booking_is_confirmed_by_text_and_its_end_too(shared_stack: Stack, stores: Repositories) -> None:
     reader = await a_reader(stores)
-    booked = await books(shared_stack, reader)
+    # Another clinic than the others': that one may have words of its own.
+    booked = await books(shared_stack, reader, offer("steady", "free"))
     confirmed = await notice(shared_stack, booked["id"], "appointment_confirmed")
     async with shared_stack.client(reader) as who:
         await cancels(who, booked["id"])
@@ -46,7 +48,7 @@ async def test_a_booking_is_confirmed_by_text_and_its_end_too(shared_stack: Stac
     assert ["confirmed" in texts[0], "cancelled" in texts[1], len(texts)] == [True, True, 2]
     for text in texts:
         assert reference(booked["id"]) in text
-        assert "Dr. Prompt Open (Reg. Maharashtra Medical Council open-1)" in text
+        assert "Dr. Steady Open (Reg. Maharashtra Medical Council open-1)" in text
     assert f"{shared_stack.api_url}/v1/links/lnk." in texts[0]
 
 

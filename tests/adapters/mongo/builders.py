@@ -26,6 +26,7 @@ from models.notices import Notice
 from models.payments import Capture, PaymentState, RefundReason, RefundRecord, RefundState
 from models.policy import TenantPolicy
 from models.providers import Clinic, Location, PaymentMode, Provider, Registration, Service, VisitMode
+from models.templates import OwnTemplate, Words
 
 DAY = datetime(2031, 3, 3, 4, 30, tzinfo=UTC)
 """10:00 in Kolkata on a Monday."""
@@ -240,3 +241,19 @@ def a_notice(**change: object) -> Notice:
         **change,
     }
     return Notice.model_validate(fields)
+
+
+def a_template(**change: object) -> OwnTemplate:
+    """A tenant's own words for a confirmation."""
+    words = Words(short="ok {{ registration }}", subject="ok", text="ok {{ registration }}")
+    fields = {
+        "tenant_id": new("ten"),
+        "key": Template.APPOINTMENT_CONFIRMED,
+        "language": "en",
+        "version": 1,
+        "words": words,
+        "changed_by": new("usr"),
+        "changed_at": DAY,
+        **change,
+    }
+    return OwnTemplate.model_validate(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from inspect import getmembers, iscoroutinefunction
@@ -13,7 +14,7 @@ from models.compliance import AuditQuery
 from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
 from models.identity import Public, Scope, Subject, System
-from models.messaging import Message, MessageState, Word
+from models.messaging import Message, MessageState, Template, Word
 from models.notices import Ending, NoticeState
 from models.payments import (
     LedgerTransaction,
@@ -42,6 +43,7 @@ from tests.adapters.mongo.builders import (
     a_refund,
     a_refund_entry,
     a_step,
+    a_template,
     an_advance,
     an_entry,
     an_intake,
@@ -55,6 +57,7 @@ from tests.adapters.mongo.visit_calls import Visit, a_visit, of_visits
 
 Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
+_VERSIONS = itertools.count(1)
 NOTHING = Intake()
 NO_REPOSITORIES = frozenset({"database", "vault", "clients"})
 """What of `Repositories` is none."""
@@ -249,6 +252,16 @@ def _on_messages(stores: Repositories, world: World) -> dict[str, Call]:
         "notifications.of_provider": lambda scope: notifications.of_provider(scope, f"SM{message.id}"),
         "notices.confirmed_at": lambda scope: stores.notices.confirmed_at(scope, notice.appointment_id),
         "notices.open": lambda scope: stores.notices.open(scope, notice, DAY),
+        "notices.find": lambda scope: stores.notices.find(scope, notice.id),
+        "notices.of_appointment": lambda scope: stores.notices.of_appointment(scope, notice.appointment_id, None),
+        "notifications.tries": lambda scope: notifications.tries(scope, [notice.id]),
+        "templates.newest": lambda scope: stores.templates.newest(
+            scope, world.clinic.tenant_id, Template.APPOINTMENT_CONFIRMED, "en"
+        ),
+        "templates.all_newest": lambda scope: stores.templates.all_newest(scope, world.clinic.tenant_id),
+        "templates.add": lambda scope: stores.templates.add(
+            scope, a_template(tenant_id=world.clinic.tenant_id, version=next(_VERSIONS))
+        ),
         "notices.close": lambda scope: stores.notices.close(
             scope, notice.id, Ending(state=NoticeState.SKIPPED, reason="expired"), DAY
         ),
