@@ -61,16 +61,16 @@ class EncryptedStore:
         sealed = await self._vault.seal(owner_id, DataClass.IDENTITY, {"key": key})
         head = MAGIC + len(sealed).to_bytes(_LENGTH_BYTES, "big") + sealed
         body = await asyncio.to_thread(encrypted, key, name, content)
-        await _answered(obstore.put_async(self._opened, name, head + body))
+        await answered(obstore.put_async(self._opened, name, head + body))
 
     async def read(self, owner_id: str, document_id: str) -> bytes | None:
         """One file in clear; None where it, or its key, is gone. Raises `ValueError` for one that was changed."""
         name = f"{owner_id}/{document_id}"
         try:
-            found = await _answered(obstore.get_async(self._opened, name))
+            found = await answered(obstore.get_async(self._opened, name))
         except FileNotFoundError:
             return None
-        raw = bytes(await _answered(found.bytes_async()))
+        raw = bytes(await answered(found.bytes_async()))
         begin = len(MAGIC) + _LENGTH_BYTES
         end = begin + int.from_bytes(raw[len(MAGIC) : begin], "big")
         if raw[: len(MAGIC)] != MAGIC or end > len(raw):
@@ -93,7 +93,7 @@ class EncryptedStore:
         return self._store
 
 
-async def _answered(asking: Awaitable[T]) -> T:
+async def answered(asking: Awaitable[T]) -> T:
     """The answer. Raises `FileNotFoundError` for what is not there, and `UnavailableError` for every other failure."""
     try:
         async with asyncio.timeout(SECONDS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from adapters.settings import NamedKey
 from models.base import Id, Model
 from models.errors import Code, VisitNowError
 from models.identity import Principal, Role
+from models.seals import Seal, SignedSeal
 
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "illajwala-visitnow"
@@ -286,6 +288,7 @@ class Statements:
         """The seeds, newest first; at least one."""
         self._signers = {kind: _Signer(keys, f"{kind}+jwt") for kind in Statement}
         self._readers = {kind: _Reader(keys, f"{kind}+jwt") for kind in Statement}
+        self._names = {key.id for key in keys}
 
     def sign(self, kind: Statement, facts: Mapping[str, object]) -> str:
         """The facts, plain JSON values, under our name."""
@@ -297,3 +300,23 @@ class Statements:
         if facts.get("iss") != ISSUER:
             raise ValueError("somebody else's")
         return facts
+
+    def sign_seal(self, seal: Seal) -> SignedSeal:
+        """A seal of the audit under our name."""
+        return SignedSeal(seal=seal, signature=self.sign(Statement.AUDIT_SEAL, seal.facts))
+
+    def is_ours(self, signed: SignedSeal) -> bool:
+        """Whether the signature is ours and says what the seal says."""
+        try:
+            facts = self.read(Statement.AUDIT_SEAL, signed.signature)
+        except ValueError:
+            return False
+        return {**signed.seal.facts, "iss": ISSUER} == facts
+
+    def knows_key_of(self, statement: str) -> bool:
+        """Whether it names a key that is configured: others may have been ours, before they were rotated out."""
+        try:
+            header = json.loads(base64.urlsafe_b64decode(statement.partition(".")[0] + "=="))
+        except ValueError:
+            return True
+        return not isinstance(header, dict) or header.get("kid") in self._names

@@ -22,6 +22,7 @@ MODULES: Final = {
     "ps": "cli.ps",
     "domain": "cli.domain",
     "keys": "cli.keys",
+    "audit": "cli.audit",
     "doctor": "cli.doctor",
     "openapi": "cli.openapi",
 }

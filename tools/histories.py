@@ -36,7 +36,7 @@ from sandbox.servers.temporal import ensure_namespace
 from tests.booking.begun import begun, placed
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
-from tests.booking.town import Town, turn
+from tests.booking.town import Town, seal, turn
 from tests.clinics import employee
 from tests.messaging.readers import TELLINGS, repositories
 from tests.messaging.support import DELIVERIES, messenger
@@ -127,6 +127,8 @@ async def export(town: Town) -> None:
     await _save(town.temporal, "swept.reconciliation", "reconcile-now")
     await turn(town.temporal)
     await _save(town.temporal, "kept_up.upkeep", "upkeep-now")
+    await seal(town.temporal)
+    await _save(town.temporal, "sealed.audit", "audit-sealing-now")
     await _save(town.temporal, "away.leave", leave_workflow_id(await take_leave(town.stack)))
 
 

@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
+from activities.compliance import AuditActivities
 from activities.messaging import MessagingActivities
 from activities.notices import NoticeActivities, Sources
 from activities.onboarding import OnboardingActivities
@@ -33,10 +34,11 @@ from adapters.razorpay import RazorpayGateway
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.pages import Pages
+from adapters.seal_heads import StoredSealHeads
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
-from adapters.tokens import PurposeTokens
+from adapters.tokens import PurposeTokens, Statements
 from models.errors import UnavailableError
 from models.notice_facts import Site
 from models.ports import Follower
@@ -46,6 +48,7 @@ from workers.projector import Projector
 from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.compliance import AuditSealingWorkflow
 from workflows.messaging import MessageWorkflow
 from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
@@ -70,7 +73,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     OnboardingWorkflow,
 )
 NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, NotifyWorkflow, ReminderWorkflow)
-BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow)
+BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow, AuditSealingWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
 PASSED_THROUGH = ("models", "activities", "pydantic", "pydantic_core")
@@ -205,6 +208,9 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
     )
     reminders = ReminderActivities(stores.reminders, stores.users, stores.notices)
+    audit = AuditActivities(
+        stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys).sign_seal
+    )
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
@@ -218,7 +224,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
             list(NOTIFY_WORKFLOWS),
             [*_steps(messaging), *_steps(_notices(settings, wired)), *_steps(reminders)],
         ),
-        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep)]),
+        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep), *_steps(audit)]),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
     runner = workflow_runner()

@@ -19,6 +19,9 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
+from activities.compliance import SealEverything
+from adapters.mongo.compliance import SETTLE_SECONDS
+from workflows.compliance import AuditSealingWorkflow
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
 from workflows.upkeep import UpkeepWorkflow
@@ -42,6 +45,17 @@ def _upkeep(name: str, every: timedelta) -> Schedule:
     return _one_at_a_time(turn, every)
 
 
+def _sealing(name: str, every: timedelta) -> Schedule:
+    turn = ScheduleActionStartWorkflow(
+        AuditSealingWorkflow.run,
+        SealEverything(settle_seconds=SETTLE_SECONDS),
+        id=name,
+        task_queue=BULK_QUEUE,
+        static_summary="puts the audit's entries under seals",
+    )
+    return _one_at_a_time(turn, every)
+
+
 def _one_at_a_time(action: ScheduleActionStartWorkflow, every: timedelta) -> Schedule:
     return Schedule(
         action=action,
@@ -56,6 +70,7 @@ def schedules() -> dict[str, Schedule]:
     return {
         "reconcile-recent": _sweep("reconcile-recent", timedelta(minutes=5), timedelta(hours=2)),
         "upkeep": _upkeep("upkeep", timedelta(minutes=1)),
+        "audit-sealing": _sealing("audit-sealing", timedelta(minutes=5)),
         "reconcile-week": _sweep("reconcile-week", timedelta(hours=6), timedelta(days=8)),
     }
 

@@ -36,8 +36,10 @@ TIMEOUTS: Final[dict[str, Any]] = {
 """How long any client of ours waits for a server, a connection, an answer and a free connection of its pool."""
 
 
-def open_client(url: str, appname: str) -> Client:
+def open_client(url: str, appname: str, *, within: float | None = None) -> Client:
     """A client of the server at `url`; it connects with its first operation. Instants come back aware, in UTC.
+
+    `within` are the seconds after which the server itself gives any of its operations up.
 
     What BSON keeps of an instant is its milliseconds: the driver cuts the rest off, in documents and filters alike.
     """
@@ -47,6 +49,7 @@ def open_client(url: str, appname: str) -> Client:
         tz_aware=True,
         maxPoolSize=int(os.environ["MOTOR_MAX_WORKERS"]),  # more connections than threads would stay unused
         w="majority",  # what was acknowledged outlives the primary
+        timeoutMS=None if within is None else int(within * 1000),
         **TIMEOUTS,
     )
 

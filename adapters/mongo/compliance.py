@@ -26,6 +26,11 @@ _DUPLICATE_KEY: Final = 11000
 _NOW_AT_THE_SERVER: Final = Timestamp(0, 0)
 """The server puts its own time in place of an empty stamp."""
 
+WRITE_SECONDS: Final = 5
+"""The server gives an insert up after this; what is written was stamped no longer ago."""
+SETTLE_SECONDS: Final = 4 * WRITE_SECONDS
+"""Entries that are older than this, by what a majority has seen, have all come."""
+
 DECLARED: Final = Declared(
     "audit",
     [

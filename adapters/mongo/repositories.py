@@ -11,7 +11,7 @@ from adapters.mongo.availability import MongoClaims, TimeChanged
 from adapters.mongo.booking import MongoAppointments
 from adapters.mongo.challenges import MongoChallenges
 from adapters.mongo.client import Client, Database, answering, open_client
-from adapters.mongo.compliance import MongoAuditTrail
+from adapters.mongo.compliance import WRITE_SECONDS, MongoAuditTrail
 from adapters.mongo.consents import MongoConsents
 from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
@@ -30,6 +30,7 @@ from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.reminders import MongoReminders
 from adapters.mongo.reviews import MongoReviews
+from adapters.mongo.seals import MongoAuditSeals
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.stops import MongoStops
@@ -77,6 +78,7 @@ class Repositories:
     stops: MongoStops
     templates: MongoTemplates
     audit: MongoAuditTrail
+    seals: MongoAuditSeals
     users: MongoUsers
     sessions: MongoSessions
     challenges: MongoChallenges
@@ -112,7 +114,8 @@ class Repositories:
         """
         client = open_client(addresses.url, appname)
         auditor = open_client(addresses.audit_url, f"{appname}-audit")
-        audit = MongoAuditTrail(auditor[addresses.database])
+        writer = open_client(addresses.audit_url, f"{appname}-audit-writer", within=WRITE_SECONDS)
+        audit = MongoAuditTrail(writer[addresses.database])
         vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url, _noting(audit))
         database = client[addresses.database]
         search = MongoSearch(database)
@@ -133,6 +136,7 @@ class Repositories:
             notices=MongoNotices(database),
             stops=MongoStops(database, addresses.index_key),
             templates=MongoTemplates(database),
+            seals=MongoAuditSeals(auditor[addresses.database]),
             users=MongoUsers(database, vault, addresses.index_key),
             sessions=MongoSessions(database),
             challenges=MongoChallenges(database, vault),
@@ -149,7 +153,7 @@ class Repositories:
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),
             vault=vault,
-            clients=(client, auditor),
+            clients=(client, auditor, writer),
         )
 
     @answering

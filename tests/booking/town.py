@@ -16,6 +16,7 @@ from redis.asyncio import Redis as RedisClient
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
+from activities.compliance import SealEverything, SealTally
 from adapters.connections import connect_temporal
 from models.operations import ReconciliationTally
 from models.upkeep import UpkeepTally
@@ -28,6 +29,7 @@ from tests.booking.paths import MOVING, PATHS, Starts, Visit, catalogue
 from tests.faults import dying, held_up
 from tests.invariants import collect, violations
 from tests.stack import LONG, Json, Stack, running
+from workflows.compliance import AuditSealingWorkflow
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
 from workflows.upkeep import UpkeepWorkflow
@@ -184,6 +186,13 @@ async def sweep(temporal: Client) -> ReconciliationTally:
 async def turn(temporal: Client) -> UpkeepTally:
     """Run one turn of the upkeep that a schedule runs every minute."""
     return await temporal.execute_workflow(UpkeepWorkflow.run, id="upkeep-now", task_queue=BULK_QUEUE)
+
+
+async def seal(temporal: Client) -> SealTally:
+    """Put the audit under seals, as a schedule does every five minutes, whatever has just come included."""
+    return await temporal.execute_workflow(
+        AuditSealingWorkflow.run, SealEverything(settle_seconds=0), id="audit-sealing-now", task_queue=BULK_QUEUE
+    )
 
 
 async def _keep_empty(redis: RedisClient) -> None:

@@ -52,6 +52,7 @@ PATHS: Final = frozenset(
         "practice_is_suspended",
         "practice_is_taken_back",
         "practice_is_withdrawn",
+        "sealed",
         "seat",
         "seat_moved",
         "sent_at_once",

@@ -26,6 +26,7 @@ from models.notices import Notice
 from models.payments import Capture, PaymentState, RefundReason, RefundRecord, RefundState
 from models.policy import TenantPolicy
 from models.providers import Clinic, Location, PaymentMode, Provider, Registration, Service, VisitMode
+from models.seals import SignedSeal, StoredEntry, next_seal
 from models.templates import OwnTemplate, Words
 
 DAY = datetime(2031, 3, 3, 4, 30, tzinfo=UTC)
@@ -211,6 +212,12 @@ def an_entry(**changes: object) -> AuditEntry:
         "subject_id": "usr_patient",
     }
     return AuditEntry.model_validate({**fields, **changes})
+
+
+def a_seal(tenant_id: str) -> SignedSeal:
+    """The first of a chain, over one entry."""
+    entry = StoredEntry(new("aud"), 1, b"entry")
+    return SignedSeal(seal=next_seal(None, tenant_id, [entry], DAY), signature="none")
 
 
 def a_message(**change: object) -> Message:

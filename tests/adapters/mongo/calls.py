@@ -28,6 +28,7 @@ from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
 from models.reminders import Fate, Outcome, Reminder
 from models.reviews import Rating, Review
+from models.seals import Batch
 from models.search import SearchQuery
 from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo import people, review_calls
@@ -42,6 +43,7 @@ from tests.adapters.mongo.builders import (
     a_provider,
     a_refund,
     a_refund_entry,
+    a_seal,
     a_step,
     a_template,
     an_advance,
@@ -82,6 +84,7 @@ class World:
     leave: Leave
     application: str
     message: Message
+    entry: str
     visit: Visit
     review: Review
 
@@ -127,7 +130,9 @@ async def build(stores: Repositories) -> World:
     await stores.payments.open_refund(WORLD, refund, "a note", DAY)
     event = WebhookEvent(id=new("evt"), type="refund.processed", raw_sha256="00", created_at=DAY)
     await stores.inbox.store(event)
-    await stores.audit.append([an_entry(tenant_id=clinic.tenant_id, subject_id=owner["subject_id"])])
+    noted = an_entry(tenant_id=clinic.tenant_id, subject_id=owner["subject_id"])
+    await stores.audit.append([noted])
+    await stores.seals.add(WORLD, a_seal(clinic.tenant_id), Batch((noted.id,), b"0" * 32))
     message = a_message(tenant_id=clinic.tenant_id)
     await stores.notifications.keep(WORLD, message, DAY)
     return World(
@@ -146,6 +151,7 @@ async def build(stores: Repositories) -> World:
         leave=await _a_leave(stores, provider),
         application=await an_application(stores),
         message=message,
+        entry=noted.id,
         visit=await a_visit(stores, appointment),
         review=await review_calls.build(stores, ended),
     )
@@ -187,6 +193,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_reminders(stores, world),
         **review_calls.on_records(stores, world.review),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
+        **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
     }
 
@@ -233,6 +240,21 @@ def _on_days(stores: Repositories, world: World) -> dict[str, Call]:
         "appointments.intakes": lambda scope: appointments.intakes(scope, [appointment.appointment_id]),
         "tokens.give": lambda scope: tokens.give(scope, whose, [new("apt")]),
         "tokens.of_day": lambda scope: tokens.of_day(scope, provider.clinic_id, [provider.id], DAY.date()),
+    }
+
+
+def _on_seals(stores: Repositories, world: World) -> dict[str, Call]:
+    seals, tenant, until = stores.seals, world.clinic.tenant_id, 2**63
+    return {
+        "seals.tenants": seals.tenants,
+        "seals.last": lambda scope: seals.last(scope, tenant),
+        "seals.unsealed": lambda scope: seals.unsealed(scope, tenant, 0, until, 5),
+        "seals.page": lambda scope: seals.page(scope, tenant, 0, 5),
+        "seals.ids": lambda scope: seals.ids(scope, tenant, 1),
+        "seals.between": lambda scope: seals.between(scope, tenant, 0, until),
+        "seals.unstamped": lambda scope: seals.unstamped(scope, tenant),
+        "seals.entry": lambda scope: seals.entry(scope, world.entry),
+        "seals.covering": lambda scope: seals.covering(scope, tenant, 1),
     }
 
 
@@ -415,6 +437,9 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "audit.append": lambda _: stores.audit.append([an_entry()]),
         "stops.stopped": lambda _: stores.stops.stopped("+1", "+9198"),
         "stops.note": lambda _: stores.stops.note("+1", "+9198", stopped=True, reply_id=new("SM"), at=DAY),
+        "seals.add": lambda _: stores.seals.add(WORLD, a_seal(new("ten")), Batch(("aud_1",), b"0" * 32)),
+        "seals.settled": lambda _: stores.seals.settled(WORLD, 20),
+        "seals.count": lambda _: stores.seals.count(WORLD, new("ten"), 0),
         "leases.acquire": lambda _: stores.leases.acquire("tests", "me", 60),
         "leases.release": lambda _: stores.leases.release("tests", "me"),
         "upkeep.unfinished_leaves": lambda scope: stores.upkeep.unfinished_leaves(scope, soon(), 5),

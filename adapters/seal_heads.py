@@ -1,0 +1,69 @@
+"""Copies of the audit's seals in object storage: one object per seal, written once, never again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import obstore
+from obstore.store import ObjectStore
+
+from adapters.storage import answered, open_store
+from models.seals import SignedSeal
+
+FOLDER: Final = "audit-seals"
+_DIGITS: Final = 12
+"""Of a seal's number in its object's name, so that names sort as numbers do."""
+
+
+def object_name(tenant_id: str, number: int) -> str:
+    """Where a seal's copy lies."""
+    return f"{FOLDER}/{tenant_id}/{number:0{_DIGITS}}.jws"
+
+
+class StoredSealHeads:
+    """Implements `models.seal_ports.SealHeads`; without object storage there are no copies."""
+
+    def __init__(self, url: str | None) -> None:
+        """`url` is the setting `STORAGE_URL`."""
+        self._store: ObjectStore | None = open_store(url) if url is not None else None
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a place for them."""
+        return self._store is not None
+
+    async def keep(self, signed: SignedSeal) -> None:
+        """A look, and a write where nothing is there: what once lies there may be locked against any other."""
+        if self._store is None:
+            return
+        name = object_name(signed.seal.tenant_id, signed.seal.number)
+        try:
+            await answered(obstore.head_async(self._store, name))
+        except FileNotFoundError:
+            await answered(obstore.put_async(self._store, name, signed.signature.encode()))
+
+    async def newest(self) -> dict[str, int]:
+        """Every tenant's newest number."""
+        found: dict[str, int] = {}
+        for name in await self._names():
+            tenant, _, number = name.removeprefix(f"{FOLDER}/").removesuffix(".jws").partition("/")
+            if number.isdecimal():
+                found[tenant] = max(found.get(tenant, 0), int(number))
+        return found
+
+    async def read(self, tenant_id: str, number: int) -> str | None:
+        """One copy; None where there is none."""
+        if self._store is None:
+            return None
+        try:
+            found = await answered(obstore.get_async(self._store, object_name(tenant_id, number)))
+        except FileNotFoundError:
+            return None
+        return bytes(await answered(found.bytes_async())).decode(errors="replace")
+
+    async def _names(self) -> Sequence[str]:
+        if self._store is None:
+            return []
+        listing = obstore.list(self._store, prefix=f"{FOLDER}/")
+        return [one["path"] async for chunk in listing for one in chunk]
