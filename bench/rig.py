@@ -35,6 +35,9 @@ class Plan:
     sign_ins: int = 200
     racers: int = 1000
     open_workflows: int = 80
+    reminders_open: int = 20_000
+    reminders_due: int = 1000
+    reminders_due_seconds: int = 60
     warm_up: int = 60
 
 
@@ -50,6 +53,9 @@ QUICK = Plan(
     sign_ins=20,
     racers=60,
     open_workflows=6,
+    reminders_open=60,
+    reminders_due=10,
+    reminders_due_seconds=2,
     warm_up=4,
 )
 """Enough to see that every measure runs; its figures mean little."""
