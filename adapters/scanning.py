@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 
-from models.files import is_suspicious
+from models.files import Suspicion
 
 
 class SignatureScanner:
-    """Implements `models.onboarding_ports.Scanner` by a few signatures of what no certificate carries."""
+    """Implements `models.documents_ports.Scanner` by a few signatures of what no certificate or report carries."""
 
     name = "signature check"
 
-    async def is_clean(self, content: bytes) -> bool:
+    async def is_clean(self, pieces: AsyncIterator[bytes]) -> bool:
         """Whether none of the signatures is in it."""
-        return not await asyncio.to_thread(is_suspicious, content)
+        suspicion = Suspicion()
+        async for piece in pieces:
+            suspicion.look(piece)
+            if suspicion.raised:
+                return False
+        return True

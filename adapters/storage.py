@@ -1,8 +1,7 @@
 """Uploaded files in object storage: each under a key of its own, which only its owner's key in the vault opens.
 
-An object is `VNF1`, the length of the sealed key in 4 bytes, the sealed key, then the content in chunks of AES-256-GCM.
-The nonce is the chunk's number with a mark on the last one, so that no chunk can be moved, dropped or added; the
-additional data is the file's name, so that no file can stand for another.
+An object is `VNF1`, the length of the sealed key in 4 bytes, the sealed key, then the content in sealed chunks
+(`adapters.sealing`).
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.sealing import ChunkCipher
+from models.chunks import CHUNK, SEALED_CHUNK, chunk_count
 from models.errors import UnavailableError
 
-CHUNK: Final = 64 * 1024
 MAGIC: Final = b"VNF1"
 SECONDS: Final = 20.0
-_TAG: Final = 16
 _KEY_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
 
@@ -38,7 +36,7 @@ def open_store(url: str) -> ObjectStore:
     """The store of a `file:///folder` or `s3://bucket/prefix`; S3's keys and endpoint come from the AWS environment."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return LocalStore(Path(unquote(parts.path)), mkdir=True)
+        return LocalStore(Path(unquote(parts.path)), mkdir=True, automatic_cleanup=True)
     return S3Store(
         parts.netloc,
         prefix=parts.path.strip("/") or None,
@@ -105,28 +103,22 @@ async def answered(asking: Awaitable[T]) -> T:
         raise UnavailableError(msg) from error
 
 
-def _nonce(number: int, *, last: bool) -> bytes:
-    return number.to_bytes(11, "big") + bytes([last])
-
-
 def encrypted(key: bytes, name: str, content: bytes) -> bytes:
     """The content in sealed chunks; even an empty one has a last chunk."""
-    aead, bound = AESGCM(key), name.encode()
-    starts = range(0, max(len(content), 1), CHUNK)
+    cipher = ChunkCipher(key, name, chunk_count(len(content)))
     return b"".join(
-        aead.encrypt(_nonce(number, last=start == starts[-1]), content[start : start + CHUNK], bound)
-        for number, start in enumerate(starts)
+        cipher.seal(number, content[number * CHUNK : (number + 1) * CHUNK])
+        for number in range(chunk_count(len(content)))
     )
 
 
 def decrypted(key: bytes, name: str, sealed: bytes) -> bytes:
     """The content. Raises `ValueError` where anything of it was changed, moved, cut off or added."""
-    aead, bound = AESGCM(key), name.encode()
-    starts = range(0, max(len(sealed), 1), CHUNK + _TAG)
+    count = max(1, -(-len(sealed) // SEALED_CHUNK))
+    cipher = ChunkCipher(key, name, count)
     try:
         return b"".join(
-            aead.decrypt(_nonce(number, last=start == starts[-1]), sealed[start : start + CHUNK + _TAG], bound)
-            for number, start in enumerate(starts)
+            cipher.open(number, sealed[number * SEALED_CHUNK : (number + 1) * SEALED_CHUNK]) for number in range(count)
         )
     except InvalidTag as error:
         msg = "the file was changed"

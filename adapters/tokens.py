@@ -227,6 +227,7 @@ class Purpose(StrEnum):
 
     STEP_UP = "step-up"
     INVITE = "invite"
+    DOCUMENT = "document"
     PASSWORD_RESET = "password-reset"  # noqa: S105  a purpose, not a secret
 
 

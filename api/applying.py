@@ -14,14 +14,15 @@ from models.application_tokens import (
     application_token,
     check_application_token,
 )
+from models.documents_ports import Scanner
 from models.errors import Code, VisitNowError, not_found
-from models.files import media_type_of
+from models.files import in_one_piece, media_type_of
 from models.identity import PLATFORM, Subject, System
 from models.ids import derived_id, random_id
 from models.messaging import Channel, Message, Template
 from models.onboarding import EDITABLE, Application, ApplicationDetails, ApplicationState, DocumentRef, PracticeIds
 from models.onboarding_letters import application_link, letter_params
-from models.onboarding_ports import Applications, DocumentStore, Practices, Scanner
+from models.onboarding_ports import Applications, DocumentStore, Practices
 from models.ports import Messenger
 from models.tenancy import slug_problem
 from workflows.gateway import WorkflowGateway
@@ -107,7 +108,7 @@ class Applicants:
         Its id follows from its content, so that the same file sent again is there once.
         """
         media_type = media_type_of(content)
-        if media_type is None or not await self._scanner.is_clean(content):
+        if media_type is None or not await self._scanner.is_clean(in_one_piece(content)):
             raise VisitNowError(Code.DOCUMENT_REFUSED)
         if application.state not in EDITABLE:
             raise VisitNowError(Code.STATE_CONFLICT)

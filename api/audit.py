@@ -12,6 +12,7 @@ from models.booking import Appointment, actor_of
 from models.compliance import AuditAction, AuditEntry
 from models.consents import Consent
 from models.day_list import Visit
+from models.documents import Document
 from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
@@ -40,6 +41,13 @@ class AuditLog:
         ]
         if entries:
             await self._trail.append(entries)
+
+    async def read_document(self, request: Request, reader: Principal, document: Document) -> None:
+        """Note that somebody was given a document of a patient who is not themselves. Raises `UnavailableError`."""
+        if document.subject_id != reader.subject:
+            action, target = AuditAction.RECORD_READ, document.id
+            entry = self._entry(request, reader, action, document.tenant_id, target, document.subject_id)
+            await self._trail.append([entry])
 
     async def wrote(self, request: Request, who: Principal, action: AuditAction, appointment: Appointment) -> None:
         """Note that somebody adds to a patient's record. Raises `UnavailableError`."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.metrics import Metrics
 from api.problems import problem_response
 from models.errors import Code, VisitNowError
-from models.files import MAX_DOCUMENT_BYTES
+from models.files import MAX_DOCUMENT_BYTES, MAX_UPLOAD_BYTES
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """No request under /v1 is longer; a webhook of the payment gateway has about 5 KB."""
@@ -31,13 +31,17 @@ CODEC_PREFIX: Final = "/codec/"
 MAX_CODEC_BYTES: Final = 4 * 1024 * 1024
 """The Temporal UI sends all payloads of a history's page at once; Temporal's own limit for one message is 4 MiB."""
 
-MAX_UPLOAD_BYTES: Final = MAX_DOCUMENT_BYTES + MAX_BODY_BYTES
+MAX_FORM_BYTES: Final = MAX_DOCUMENT_BYTES + MAX_BODY_BYTES
 """A document in one request, and what a form puts around it."""
 
-_UPLOADS: Final = re.compile(r"/v1/onboarding/applications/[^/]+/documents")
+_FORMS: Final = re.compile(r"/v1/(onboarding/applications|appointments)/[^/]+/documents")
+_UPLOADS: Final = re.compile(r"/v1/uploads/[^/]+")
 
 FIRST_BYTE_SECONDS: Final = 20.0
-"""Until the answer begins; above the 10 s that a command waits for the workflow service. A stream may go on."""
+"""Until the answer begins; above the 10 s that a command waits for the workflow service. A stream may go on.
+
+Whoever sends a file on a slow line is given as long again with everything that arrives.
+"""
 
 UNMATCHED: Final = "unmatched"
 
@@ -80,6 +84,7 @@ class _Exchange:
         self._status = 0
         self._received = 0
         self._limit: asyncio.Timeout | None = None
+        self._seconds = FIRST_BYTE_SECONDS
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._request_id = _given_id(headers) or os.urandom(8).hex()
         self._length = _content_length(headers)
@@ -96,6 +101,7 @@ class _Exchange:
             self._account(metrics)
 
     async def _run(self, app: ASGIApp, seconds: float) -> None:
+        self._seconds = seconds
         try:
             async with asyncio.timeout(seconds) as self._limit:
                 await app(self._scope, self._bounded_receive, self._decorated_send)
@@ -116,6 +122,8 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
+            if self._limit is not None and self._longest > MAX_BODY_BYTES:
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
             if self._received > self._longest:
                 # The framework passes its own exception on where it would turn any other into a 400.
                 raise HTTPException(413)
@@ -155,7 +163,9 @@ def _longest(path: str) -> int:
     """How many bytes a request to that path may have."""
     if path.startswith(CODEC_PREFIX):
         return MAX_CODEC_BYTES
-    return MAX_UPLOAD_BYTES if _UPLOADS.fullmatch(path) else MAX_BODY_BYTES
+    if _UPLOADS.fullmatch(path):
+        return MAX_UPLOAD_BYTES
+    return MAX_FORM_BYTES if _FORMS.fullmatch(path) else MAX_BODY_BYTES
 
 
 def _given_id(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -149,6 +149,7 @@ MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
 MayWriteSummary = Annotated[Principal, Depends(Requires(Permission.SUMMARY_WRITE))]
 MayReadRecord = Annotated[Principal, Depends(Requires(Permission.RECORD_READ))]
+MayAddDocument = Annotated[Principal, Depends(Requires(Permission.DOCUMENT_ADD))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.OPERATIONS_READ))]
 
 

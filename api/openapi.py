@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.problems import FieldProblem, Problem, problem_responses
+from api.schemas.documents import DocumentFromUpload
 from api.sites import PREFIX
 from models.errors import Code
 
@@ -41,6 +42,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
         schemas[FieldProblem.__name__] = FieldProblem.model_json_schema()
+        # A route that reads two kinds of bodies names them by itself.
+        upload = DocumentFromUpload.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(upload.pop("$defs", {}))
+        schemas[DocumentFromUpload.__name__] = upload
         made["components"]["schemas"] = dict(sorted(schemas.items()))
         _declare_hosts(made["paths"])
         app.openapi_schema = made

@@ -22,6 +22,7 @@ from api.clinics import ClinicHosts
 from api.consents import Consenting
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.filing import Filing
 from api.free_times import FreeTimes
 from api.link_pages import LinkPages
 from api.links import VisitLinks
@@ -31,6 +32,7 @@ from api.phone_sign_in import PhoneSignIn
 from api.presenter import Presenter
 from api.profiles import Profiles
 from api.publishing import Publisher
+from api.receiving import Receiving
 from api.reviews import Reviewing
 from api.search import Searching
 from api.sessions import Sessions
@@ -89,6 +91,8 @@ class Services:
     presenter: Presenter
     publisher: Publisher
     consulting: Consulting
+    filing: Filing
+    receiving: Receiving
     free_times: FreeTimes
     searching: Searching
     links: VisitLinks

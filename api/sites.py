@@ -19,9 +19,15 @@ from models.errors import UnavailableError, VisitNowError
 PREFIX: Final = "/v1/"
 """Probes, documents and the codec server are nobody's site, and the codec server knows its own callers."""
 
-ALLOWED_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
-ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Step-Up, X-Request-Id"
-EXPOSED_HEADERS: Final = "ETag, Location, Retry-After, WWW-Authenticate, X-Request-Id"
+ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
+ALLOWED_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-Range, Last-Event-ID, Range, Step-Up, Tus-Resumable, "
+    "Upload-Length, Upload-Metadata, Upload-Offset, X-Request-Id"
+)
+EXPOSED_HEADERS: Final = (
+    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Retry-After, Tus-Resumable, Upload-Expires, "
+    "Upload-Length, Upload-Offset, WWW-Authenticate, X-Request-Id"
+)
 PREFLIGHT_SECONDS: Final = 600
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from temporalio.client import Client
 
 from adapters.connections import connect_temporal, mongo_addresses
+from adapters.files import ObjectFiles
 from adapters.mongo.repositories import Repositories
 from adapters.passwords import Passwords
 from adapters.redis.client import RedisClient, unavailable
@@ -23,12 +24,13 @@ from adapters.settings import Settings
 from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
 from adapters.texts import FileTexts
-from adapters.tokens import TokenVerifier
+from adapters.tokens import PurposeTokens, TokenVerifier
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.filing import Filing
 from api.free_times import FreeTimes
 from api.link_pages import LinkPages
 from api.links import VisitLinks
@@ -36,6 +38,7 @@ from api.metrics import Metrics
 from api.people import Doing, People
 from api.presenter import Presenter
 from api.publishing import Publisher
+from api.receiving import Receiving
 from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
@@ -152,6 +155,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
     )
     messenger = DurableMessenger(client, stores.notifications)
+    files = ObjectFiles(settings.storage_url)
     people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
 
     async def mongodb_answers() -> bool:
@@ -216,6 +220,14 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             free_times=free_times,
             secret=settings.id_secret,
         ),
+        filing=Filing(
+            stores.documents,
+            files,
+            SignatureScanner(),
+            PurposeTokens(settings.token_keys),
+            secret=settings.id_secret,
+        ),
+        receiving=Receiving(stores.uploads, files),
         link_pages=LinkPages(),
         searching=Searching(stores.search, stores.directory, pages, listener, background.start),
         listener=listener,

@@ -50,6 +50,7 @@ class AuditAction(StrEnum):
     SUMMARY_WRITTEN = "summary.written"
     MESSAGE_RESENT = "message.resent"
     DOMAIN_ATTACHED = "domain.attached"
+    DOCUMENT_ADDED = "document.added"
 
 
 class AuditEntry(Model):

@@ -33,6 +33,8 @@ class Code(StrEnum):
     WINDOW_CLOSED = "window_closed"
     STALE = "stale"
     IF_MATCH_REQUIRED = "if_match_required"
+    UPLOAD_VERSION = "upload_version"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     ACCOUNT_EXISTS = "account_exists"
     SLUG_TAKEN = "slug_taken"
     CHECKS_FAILED = "checks_failed"
@@ -42,6 +44,7 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     DOCUMENT_REFUSED = "document_refused"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
     INVALID = "invalid"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SLOT_INVALID = "slot_invalid"
@@ -52,6 +55,7 @@ class Code(StrEnum):
     RATE_LIMITED = "rate_limited"
     OTP_EXHAUSTED = "otp_exhausted"
     INTERNAL = "internal"
+    DAMAGED = "damaged"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"
     UNAVAILABLE = "unavailable"
     WEBHOOK_UNCONFIGURED = "webhook_unconfigured"
@@ -124,6 +128,10 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.IF_MATCH_REQUIRED: ErrorKind(
         428, Retry.USELESS, "An If-Match header is required", "Send the ETag of what you have loaded."
     ),
+    Code.UPLOAD_VERSION: ErrorKind(412, Retry.USELESS, "Uploads speak tus 1.0.0 here", "Send `Tus-Resumable: 1.0.0`."),
+    Code.RANGE_NOT_SATISFIABLE: ErrorKind(
+        416, Retry.USELESS, "The file has no such bytes", "Content-Range says how many it has."
+    ),
     Code.ACCOUNT_EXISTS: ErrorKind(
         409, Retry.USELESS, "There is an account with this address already", "Sign in, or use another address."
     ),
@@ -136,6 +144,9 @@ ERRORS: dict[Code, ErrorKind] = {
     ),
     Code.DOCUMENT_REFUSED: ErrorKind(
         422, Retry.USELESS, "This file is not accepted", "Send a plain PDF, PNG or JPEG without active content."
+    ),
+    Code.CHECKSUM_MISMATCH: ErrorKind(
+        422, Retry.HELPS, "The file arrived with another SHA-256 than was said", "Send it again."
     ),
     Code.INVALID: ErrorKind(422, Retry.USELESS, "Some fields are not valid", "Correct the named fields."),
     Code.IDEMPOTENCY_KEY_REUSED: ErrorKind(
@@ -153,6 +164,9 @@ ERRORS: dict[Code, ErrorKind] = {
     Code.RATE_LIMITED: ErrorKind(429, Retry.HELPS, "Too many requests", "Wait as long as Retry-After says."),
     Code.OTP_EXHAUSTED: ErrorKind(429, Retry.USELESS, "Too many wrong codes", "Ask for a new code."),
     Code.INTERNAL: ErrorKind(500, Retry.HELPS, "Something went wrong on our side", "Try again later."),
+    Code.DAMAGED: ErrorKind(
+        500, Retry.USELESS, "The file is not what was stored any more", "Tell the clinic; nothing of it is shown."
+    ),
     Code.GATEWAY_UNAVAILABLE: ErrorKind(
         503, Retry.HELPS, "The payment gateway does not answer", "Try again in a moment; nothing was charged twice."
     ),

@@ -58,6 +58,7 @@ class Permission(StrEnum):
     STAFF_MANAGE = "staff:manage"
     SUMMARY_WRITE = "summary:write"
     RECORD_READ = "record:read"
+    DOCUMENT_ADD = "document:add"
 
 
 _OWN = {
@@ -96,10 +97,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.CONSENT_OWN,
             Permission.REVIEW_WRITE,
             Permission.ACCESS_LOG_OWN,
+            Permission.DOCUMENT_ADD,
         }
     ),
-    Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE}),
-    Role.STAFF: frozenset({*_EMPLOYED, *_FRONT_DESK, Permission.REFUND_CREATE, Permission.STAFF_READ}),
+    Role.DOCTOR: frozenset({*_EMPLOYED, Permission.SUMMARY_WRITE, Permission.DOCUMENT_ADD}),
+    Role.STAFF: frozenset(
+        {*_EMPLOYED, *_FRONT_DESK, Permission.REFUND_CREATE, Permission.STAFF_READ, Permission.DOCUMENT_ADD}
+    ),
     Role.ADMIN: frozenset(
         {
             *_EMPLOYED,

@@ -126,13 +126,3 @@ class DocumentStore(Protocol):
     async def read(self, owner_id: str, document_id: str) -> bytes | None:
         """One file in clear; None where it, or its key, is gone."""
         ...
-
-
-class Scanner(Protocol):
-    """What looks into a file before anybody opens it."""
-
-    name: str
-
-    async def is_clean(self, content: bytes) -> bool:
-        """Whether nothing bad was found."""
-        ...

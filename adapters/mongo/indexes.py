@@ -14,6 +14,7 @@ from adapters.mongo import (
     consultation,
     day_tokens,
     dependants,
+    documents,
     identity,
     invites,
     leases,
@@ -31,6 +32,7 @@ from adapters.mongo import (
     templates,
     tenancy,
     tries,
+    uploads,
 )
 from adapters.mongo.client import Database, answering
 from adapters.mongo.schema import Declared
@@ -44,6 +46,7 @@ DECLARED: Final[Sequence[Declared]] = (
     day_tokens.DECLARED,
     consultation.DECLARED,
     dependants.DECLARED,
+    documents.DECLARED,
     identity.DECLARED,
     invites.DECLARED,
     leases.DECLARED,
@@ -61,6 +64,7 @@ DECLARED: Final[Sequence[Declared]] = (
     templates.DECLARED,
     *tenancy.DECLARED,
     tries.DECLARED,
+    uploads.DECLARED,
 )
 """Every collection, as its repository declares it."""
 

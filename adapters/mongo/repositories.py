@@ -16,6 +16,7 @@ from adapters.mongo.consents import MongoConsents
 from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
+from adapters.mongo.documents import MongoDocuments
 from adapters.mongo.encryption import DataClass, KeyUse, KeyWord, Vault
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
@@ -38,6 +39,7 @@ from adapters.mongo.templates import MongoTemplates
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
 from adapters.mongo.upkeep import MongoUpkeep
+from adapters.mongo.uploads import MongoUploads
 from adapters.notices import FileNotices
 from models.compliance import AuditAction, audit_of_key
 
@@ -91,6 +93,8 @@ class Repositories:
     tokens: MongoTokens
     consultations: MongoConsultations
     reviews: MongoReviews
+    documents: MongoDocuments
+    uploads: MongoUploads
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
@@ -149,6 +153,8 @@ class Repositories:
             tokens=MongoTokens(database),
             consultations=MongoConsultations(database, vault),
             reviews=MongoReviews(database, vault, on_published),
+            documents=MongoDocuments(database, vault),
+            uploads=MongoUploads(database, vault),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),

@@ -14,9 +14,10 @@ from pymongo import MongoClient
 
 from adapters.mongo.encryption import VAULT_COLLECTION, Vault
 from adapters.scanning import SignatureScanner
-from adapters.storage import CHUNK, EncryptedStore, decrypted, encrypted
+from adapters.storage import EncryptedStore, decrypted, encrypted
+from models.chunks import CHUNK
 from models.errors import UnavailableError
-from models.files import media_type_of
+from models.files import in_one_piece, media_type_of
 from sandbox.servers.stack import Addresses
 
 KEY = secrets.token_bytes(32)
@@ -99,7 +100,7 @@ def test_a_file_is_what_its_content_says(content: bytes, what: str | None) -> No
 
 async def test_what_no_certificate_carries_is_refused() -> None:
     scanner = SignatureScanner()
-    assert await scanner.is_clean(b"%PDF-1.4 plain")
-    assert not await scanner.is_clean(b"%PDF-1.4 /OpenAction << /S /JavaScript >>")
+    assert await scanner.is_clean(in_one_piece(b"%PDF-1.4 plain"))
+    assert not await scanner.is_clean(in_one_piece(b"%PDF-1.4 /OpenAction << /S /JavaScript >>"))
     eicar = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}" + b"$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-    assert not await scanner.is_clean(eicar)
+    assert not await scanner.is_clean(in_one_piece(eicar))

@@ -141,9 +141,12 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
 
 
 @pytest.fixture(scope="module")
-async def api(servers: Addresses, module_database_name: str) -> AsyncIterator[Api]:
+async def api(
+    servers: Addresses, module_database_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
     """The application over a seeded database of this module's own."""
-    settings = settings_for(servers, module_database_name)
+    storage = tmp_path_factory.mktemp("storage").as_uri()
+    settings = settings_for(servers, module_database_name, storage_url=storage)
     await prepare_stores(settings, servers.owner_mongodb_url(settings.database))
     await write(settings, full(TenantPolicy(max_unpaid_holds=1000)))
     async with serving(settings) as running:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from adapters.mongo.repositories import Repositories
-from models.booking import Advance, Appointment, AppointmentState, EventType
+from cli.accounts import ACCOUNTS
+from cli.seed.arogya import ANANYA_RAO
+from models.booking import ActorKind, Advance, Appointment, AppointmentState, EventType, Intake, PatientDetails
 from models.consultation import (
     DoctorOnRecord,
     PatientOnRecord,
@@ -15,11 +18,13 @@ from models.consultation import (
     Summary,
     SummaryVersion,
 )
+from models.documents import Contents, Document, DocumentKind
 from models.identity import Tenant
 from models.ids import random_id
 from models.providers import Registration
-from tests.api.conftest import reread
+from tests.api.conftest import a_booking, confirm, hold, reread
 
+_DAYS = count(1)
 _STEPS = (
     (AppointmentState.CHECKED_IN, EventType.CHECKED_IN),
     (AppointmentState.IN_CONSULTATION, EventType.CONSULTATION_STARTED),
@@ -42,6 +47,37 @@ async def bring_to(stores: Repositories, appointment: Appointment, state: Appoin
         if to is state:
             break
     return await reread(stores, appointment.id)
+
+
+async def a_visit(
+    stores: Repositories, state: AppointmentState, *, subject: str | None = None, **details: object
+) -> Appointment:
+    """A visit of the seed's doctor that has come so far, each on a day of its own."""
+    start = datetime(2032, 1, 1, 5, 0, tzinfo=UTC) + timedelta(days=next(_DAYS))
+    command = a_booking(ANANYA_RAO, subject or ACCOUNTS["patient"].id, start)
+    intake = Intake(patient=PatientDetails.model_validate(details)) if details else Intake()
+    held = await hold(stores, command, random_id("order"), intake)
+    if state is AppointmentState.HELD:
+        return held
+    appointment = await confirm(stores, held, random_id("pay"))
+    return appointment if state is AppointmentState.CONFIRMED else await bring_to(stores, appointment, state)
+
+
+def a_report(appointment: Appointment, document_id: str, name: str) -> Document:
+    """A document of an appointment, without its bytes."""
+    return Document(
+        **appointment.model_dump(include={"tenant_id", "clinic_id", "provider_id", "subject_id"}),
+        id=document_id,
+        appointment_id=appointment.id,
+        kind=DocumentKind.LAB_REPORT,
+        media_type="application/pdf",
+        size=1000,
+        scanned_by="tests",
+        by=ActorKind.PATIENT,
+        author_id=appointment.subject_id,
+        at=datetime(2031, 1, 7, 5, 0, tzinfo=UTC),
+        contents=Contents(name=name, sha256="ab" * 32, size=1000, key=b"k" * 32),
+    )
 
 
 def a_summary(appointment: Appointment, **words: object) -> SummaryVersion:

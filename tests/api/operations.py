@@ -56,7 +56,8 @@ def _operations() -> Iterator[Operation]:
         for method, one in methods.items():
             query = tuple(each["name"] for each in one.get("parameters", ()) if each["in"] == "query")
             content = one.get("requestBody", {}).get("content", {})
-            media = next(iter(content), None)
+            # Bytes are no body in this sense: there are no fields in them.
+            media = next((name for name, each in content.items() if each["schema"].get("format") != "binary"), None)
             body = None if media is None else content[media]["schema"]
             yield Operation(one["operationId"], method.upper(), path, bool(one.get("security")), query, body, media)
 

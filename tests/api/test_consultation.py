@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from datetime import UTC, date, timedelta
 from typing import Any
 
 import httpx
@@ -17,18 +16,17 @@ from adapters.mongo.encryption import VAULT_COLLECTION
 from adapters.mongo.repositories import Repositories
 from cli.accounts import ACCOUNTS
 from cli.seed.arogya import ANANYA_RAO
-from models.booking import Appointment, AppointmentState, Intake, PatientDetails
+from models.booking import Appointment, AppointmentState
 from models.compliance import AuditAction
 from models.errors import Code
 from models.identity import Role, System
 from models.ids import random_id
 from sandbox.servers.stack import Addresses
-from tests.api.conftest import Api, a_booking, confirm, hold
-from tests.api.consultations import bring_to
+from tests.api.conftest import Api
+from tests.api.consultations import a_visit
 
 Json = dict[str, Any]
 WORLD = System("a test of summaries")
-DAYS = count(1)
 WORDS: Json = {
     "notes": "Fever for three days.\nThroat red.",
     "diagnosis": "Viral pharyngitis",
@@ -49,17 +47,6 @@ BETWEEN = [
     AppointmentState.IN_CONSULTATION,
     AppointmentState.COMPLETED,
 ]
-
-
-async def a_visit(
-    stores: Repositories, state: AppointmentState, *, subject: str | None = None, **details: object
-) -> Appointment:
-    """A visit of the seed's doctor that has come so far, each on a day of its own."""
-    start = datetime(2032, 1, 1, 5, 0, tzinfo=UTC) + timedelta(days=next(DAYS))
-    command = a_booking(ANANYA_RAO, subject or ACCOUNTS["patient"].id, start)
-    intake = Intake(patient=PatientDetails.model_validate(details)) if details else Intake()
-    appointment = await confirm(stores, await hold(stores, command, random_id("order"), intake), random_id("pay"))
-    return appointment if state is AppointmentState.CONFIRMED else await bring_to(stores, appointment, state)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from api.app import create_app
 from cli.accounts import ACCOUNTS, mint
 from tests.api.conftest import Api
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 EXAMPLES: Final = 20
 SCHEMA: Final = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {

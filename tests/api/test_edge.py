@@ -14,9 +14,10 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.edge import MAX_BODY_BYTES, Edge
+from api.edge import MAX_BODY_BYTES, MAX_FORM_BYTES, Edge
 from api.metrics import Metrics
 from models.errors import Code
+from models.files import MAX_UPLOAD_BYTES
 from tests.api.conftest import Api
 
 Json = dict[str, Any]
@@ -279,6 +280,45 @@ async def test_an_answer_that_has_begun_may_take_its_time() -> None:
         await send({"type": "http.response.body", "body": b"done"})
 
     assert (await _through(slow, 0.05)).text == "done"
+
+
+async def test_a_slow_line_is_given_as_long_again_with_whatever_arrives() -> None:
+    async def reads(_: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            yield b"x"
+
+    transport = httpx.ASGITransport(app=Edge(reads, Metrics(), first_byte_seconds=0.3))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.patch("/v1/uploads/upl_1", content=slow())).status_code == 204
+        assert (await client.patch("/v1/me", content=slow())).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "longest"),
+    [
+        ("/v1/uploads/upl_1", MAX_UPLOAD_BYTES),
+        ("/v1/appointments/apt_1/documents", MAX_FORM_BYTES),
+        ("/v1/onboarding/applications/app_1/documents", MAX_FORM_BYTES),
+        ("/v1/uploads", MAX_BODY_BYTES),
+        ("/v1/appointments/apt_1/summary", MAX_BODY_BYTES),
+    ],
+)
+async def test_how_long_a_request_may_be_depends_on_what_it_brings(path: str, longest: int) -> None:
+    async def fine(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    transport = httpx.ASGITransport(app=Edge(fine, Metrics()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.put(path, headers={"Content-Length": str(longest)})).status_code == 204
+        assert (await client.put(path, headers={"Content-Length": str(longest + 1)})).status_code == 413
 
 
 async def test_the_log_line_of_a_request_names_no_path_and_no_query(api: Api) -> None:

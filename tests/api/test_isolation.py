@@ -24,6 +24,7 @@ from cli.seed.sanjeevani import BANDRA
 from models.booking import Appointment, Intake, PatientDetails
 from models.compliance import AuditAction
 from models.dependants import Dependant
+from models.documents import Upload, UploadSecrets
 from models.errors import Code
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
 from models.ids import review_id
@@ -35,7 +36,7 @@ from models.sessions import Session
 from models.signatures import sign
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
-from tests.api.consultations import a_summary
+from tests.api.consultations import a_report, a_summary
 from tests.api.operations import OPERATIONS, PERMISSION_OF, Json, Operation, fields
 from tests.onboarding.support import details
 
@@ -146,6 +147,19 @@ def a_word(appointment: Appointment) -> Notice:
     )
 
 
+DOCUMENT: Final = "doc_of_the_patient"
+
+
+UPLOAD: Final = Upload(
+    id="upl_of_the_patient",
+    tenant_id=PLATFORM,
+    subject_id=ACCOUNTS["patient"].id,
+    length=100,
+    expires_at=datetime(2031, 1, 1, tzinfo=UTC),
+    secrets=UploadSecrets(name=CANARY, key=b"k" * 32),
+)
+
+
 class Scene(NamedTuple):
     """One tenant's appointments, and how to send every operation at them."""
 
@@ -207,6 +221,7 @@ class Scene(NamedTuple):
                 "razorpay_order_id": appointment.order_id,
                 "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
             },
+            "add_document": {"upload_id": UPLOAD.id, "kind": "other"},
             "write_summary": {"notes": "made up", "follow_up_on": "2031-02-03"},
             "put_template": {
                 "language": "en",
@@ -253,9 +268,10 @@ class Scene(NamedTuple):
             "clinic_id": appointment.clinic_id,
             "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
-            "document_id": "doc_" + "a" * 26,
             "message_id": a_word(appointment).id,
             "key": "appointment_confirmed",
+            "document_id": DOCUMENT,
+            "upload_id": UPLOAD.id,
         }
 
 
@@ -279,6 +295,9 @@ async def scene(api: Api, stores: Repositories) -> Scene:
         await stores.notices.open(System("a test"), a_word(one), datetime.now(UTC))
     opinion = Opinion(rating=4, comment=CANARY)
     await stores.reviews.put(System("a test"), review_of(confirmed, opinion, datetime.now(UTC)))
+    await stores.uploads.open(System("a test"), UPLOAD)
+    await stores.documents.begin(System("a test"), a_report(paid, DOCUMENT, name=CANARY))
+    assert await stores.documents.keep(System("a test"), DOCUMENT, "dig_of_the_report")
     return Scene(api, held, confirmed)
 
 
@@ -510,6 +529,7 @@ NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
         {"clinic_id": BANDRA.id},
         {**_OTHER_PROVIDER, "service_id": _SERVICE.id, "patient": _SOMEBODY},
     ),
+    "add_document upload_id": "only whoever uploads finds it; somebody else's is tested with uploads",
     "report_payment razorpay_order_id": "the gateway's, and signed",
     "report_payment razorpay_payment_id": "the gateway's, and signed",
     "step_up challenge_id": "a code's, which only its phone has been told; somebody else's is tested with signing in",
