@@ -17,8 +17,8 @@ from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import a_command
 from tests.booking.support import ok
 from tests.clinics import catalogue, offer
-from tests.faults import dying
-from tests.messaging.readers import a_reader, books, repositories
+from tests.faults import dying, held_up
+from tests.messaging.readers import a_reader, books, notice, repositories
 from tests.reminders.support import Desk, now, seconds_until
 from tests.stack import LONG, Json, Stack, eventually, running
 
@@ -69,6 +69,7 @@ async def waiting(stack: Stack) -> AsyncIterator[Waiting]:
         desk = Desk(stores, await connect_temporal(stack.settings))
         reader = await a_reader(stores)
         booked = await books(stack, reader, CLINIC)
+        await notice(stack, booked["id"], "appointment_confirmed")
         found = stack.db.appointments.find_one({"_id": booked["id"]})
         assert found is not None
         lead = seconds_until(found["start"], now() + LATER)
@@ -93,6 +94,24 @@ async def test_a_reminder_reaches_the_phone_with_a_link_that_works(shared_stack:
         assert link.startswith(shared_stack.api_url)
         async with shared_stack.anonymous() as anybody:
             assert ok(await anybody.post(f"{link}/confirm"))["attending"] is True
+
+
+async def test_a_visit_that_is_moved_while_its_reminder_is_worded_is_not_told_of_at_the_old_time(
+    mortal: Stack,
+) -> None:
+    async with waiting(mortal) as visit, mortal.client(visit.reader) as patient:
+        appointment = visit.command.appointment_id
+        starts = await mortal.free_starts(CLINIC.provider_id, CLINIC.service_id, days=(8, 9))
+
+        async def move() -> None:
+            ok(await patient.post(f"/v1/appointments/{appointment}/reschedule", json={"start": starts[0]}))
+
+        async with held_up(mortal, "before:notices.prepare", move):
+            await visit.desk.follow(visit.command, EventType.CONFIRMED)
+            found = await notice(mortal, appointment, "appointment_reminder")
+        assert (found["state"], found["reason"]) == ("skipped", "superseded")
+        texts = [one["text"] for one in await mortal.messages(visit.reader.phone or "-")]
+        assert not [text for text in texts if "Reminder" in text]
 
 
 @pytest.mark.parametrize("point", _points())
