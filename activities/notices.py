@@ -16,12 +16,14 @@ from activities.failures import typed_failures
 from activities.messaging import Delivery
 from models.base import Id, Model
 from models.booking import Appointment
+from models.calendar import Place, appointment_calendar, entry_of
 from models.channels import Reach, address_of, channels_for
 from models.consents import Purpose
 from models.identity import Account, Subject, Tenant
 from models.ids import notice_try_id
-from models.messaging import Channel, Message
-from models.notice_facts import Facts, Site, language_of, params_of
+from models.links import LinkPurpose
+from models.messaging import Brand, Channel, Letter, Message
+from models.notice_facts import Facts, Site, language_of, link, params_of
 from models.notice_kinds import KINDS, obsolete
 from models.notice_ports import Accounts, Notices
 from models.notices import Ending, Notice, NoticeState, Plan, Skip
@@ -209,4 +211,24 @@ class NoticeActivities:
             notice_id=notice.id,
             appointment_id=notice.appointment_id,
         )
-        return message.model_copy(update={"words": self._texts.letter(message, own)})
+        letter = self._texts.letter(message, own)
+        if step.channel is Channel.EMAIL:
+            letter = self._mailed(letter, facts, to)
+        return message.model_copy(update={"words": letter})
+
+    def _mailed(self, letter: Letter, facts: Facts, to: str) -> Letter:
+        """What only an e-mail has."""
+        kind, branding = KINDS[facts.notice.template], facts.settings.branding
+        name = branding.display_name or facts.clinic.name
+        brand = Brand(name=name, color=branding.color, logo_url=branding.logo_url)
+        place = Place(facts.clinic.slug, facts.clinic.name, facts.clinic.address)
+        entry = entry_of(facts.appointment, place, facts.provider.name, self._site.public_url, to)
+        unasked = kind.purpose is not Purpose.CARE
+        return letter.model_copy(
+            update={
+                "html": self._texts.html(letter.text, brand, facts.language),
+                "calendar": appointment_calendar(entry).decode() if kind.calendar else None,
+                "unsubscribe": f"{link(facts, LinkPurpose.UNSUBSCRIBE)}/unsubscribe" if unasked else None,
+                "sender": name,
+            }
+        )

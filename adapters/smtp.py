@@ -85,7 +85,7 @@ class SmtpCarrier:
 
     def _mail(self, message: Message, letter: Letter) -> EmailMessage:
         mail = EmailMessage()
-        mail["From"] = self._sender
+        mail["From"] = self._sender if letter.sender is None else _named(letter.sender, self._sender)
         try:
             mail["To"] = Address(addr_spec=message.to)
         except (ValueError, MessageError):
@@ -93,8 +93,28 @@ class SmtpCarrier:
         mail["Subject"] = letter.subject or ""
         mail["Message-ID"] = f"<{hashlib.sha256(message.id.encode()).hexdigest()[:32]}@{self._sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
+        if letter.unsubscribe is not None:
+            mail["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         mail.set_content(letter.text)
+        if letter.html is not None:
+            mail.add_alternative(letter.html, subtype="html")
+        if letter.calendar is not None:
+            _attach_calendar(mail, letter.calendar)
         return mail
+
+
+def _named(name: str, sender: Address) -> Address:
+    return Address(" ".join(name.split()), addr_spec=sender.addr_spec)
+
+
+def _attach_calendar(mail: EmailMessage, calendar: str) -> None:
+    """Twice, as calendars expect it: as the message itself for those that act on it, and as a file."""
+    method = next(line.partition(":")[2] for line in calendar.splitlines() if line.startswith("METHOD:"))
+    mail.add_alternative(calendar, subtype="calendar", params={"method": method})
+    mail.add_attachment(
+        calendar.encode(), maintype="application", subtype="ics", filename="visit.ics", params={"method": method}
+    )
 
 
 def _is_refusal(code: int) -> bool:

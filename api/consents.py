@@ -13,9 +13,9 @@ from adapters.notices import FileNotices
 from adapters.tokens import Statement, Statements
 from api.audit import AuditLog
 from api.problems import invalid
-from models.consents import OF_DEPENDANTS, Answer, Capacity, Consent, ConsentNotice, Purpose, holds, needs_answer
+from models.consents import OF_DEPENDANTS, Answer, Capacity, Consent, ConsentNotice, Means, Purpose, holds, needs_answer
 from models.errors import Code, VisitNowError, not_found
-from models.identity import Principal, Subject
+from models.identity import PLATFORM, Principal, Role, Subject
 from models.identity_ports import Dependants
 
 _SIGNED: Final = ("purpose", "granted", "notice_version", "language", "notice_sha256", "means", "capacity")
@@ -129,6 +129,25 @@ class Consenting:
         )
         await self._audit.consent(request, caller, consent)
         return Standing(self._notices.current(purpose, language), consent)
+
+    async def withdraw_by_link(self, request: Request, subject_id: str, purpose: Purpose) -> None:
+        """Take a no that came by a link in a message; whoever holds the link is taken for its reader."""
+        notice = self._notices.current(purpose, "en")
+        consent = await self._consents.record(
+            Subject(subject_id),
+            Answer(
+                subject_id=subject_id,
+                about=subject_id,
+                purpose=purpose,
+                granted=False,
+                notice_version=notice.version,
+                language=notice.language,
+                notice_sha256=notice.digest,
+                means=Means.LINK,
+            ),
+        )
+        holder = Principal(subject=subject_id, tenant_id=PLATFORM, roles=frozenset({Role.PATIENT}), session_id="link")
+        await self._audit.consent(request, holder, consent)
 
     async def receipt(self, caller: Principal, about: About, purpose: Purpose) -> Receipt:
         """The proof of the answer that holds. Raises `not_found` where nothing was ever said."""

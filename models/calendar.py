@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from icalendar import CLASS, STATUS, Calendar, Event, vCalAddress
 from pydantic import Field
 
 from models.base import Id, Model, UtcDatetime
+from models.booking import Appointment, AppointmentState
 
 _PRODUCT = "-//Illajwala//VisitNow//EN"
 
@@ -22,6 +25,22 @@ class CalendarStatus(StrEnum):
     TENTATIVE = "TENTATIVE"
     CONFIRMED = "CONFIRMED"
     CANCELLED = "CANCELLED"
+
+
+_STATUS: Mapping[AppointmentState, CalendarStatus] = {
+    AppointmentState.HELD: CalendarStatus.TENTATIVE,
+    AppointmentState.EXPIRED: CalendarStatus.CANCELLED,
+    AppointmentState.CANCELLED: CalendarStatus.CANCELLED,
+}
+"""Every other state is firm."""
+
+
+class Place(NamedTuple):
+    """Where it is, and whose."""
+
+    slug: str
+    name: str
+    address: str
 
 
 class CalendarEntry(Model):
@@ -41,13 +60,15 @@ class CalendarEntry(Model):
     location: str
     organizer_name: str
     organizer_uri: str = Field(pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")
+    attendee: str | None = None
+    """The mailbox that it is sent to; absent where somebody fetches the file."""
 
 
 def appointment_calendar(entry: CalendarEntry) -> bytes:
     """A VCALENDAR with this one event, UTF-8 with CRLF line ends, times in UTC.
 
-    METHOD is PUBLISH, and CANCEL for a cancelled appointment, which takes it out of the calendar again. The event
-    is private: a shared calendar shows others only that the time is taken.
+    METHOD is PUBLISH, for a file that is sent to somebody REQUEST, and CANCEL for a cancelled appointment, which takes
+    it out of the calendar again. The event is private: a shared calendar shows others only that the time is taken.
     """
     organizer = vCalAddress(entry.organizer_uri)
     organizer.params["CN"] = _text(entry.organizer_name)
@@ -63,13 +84,45 @@ def appointment_calendar(entry: CalendarEntry) -> bytes:
         status=STATUS(entry.status.value),
         classification=CLASS.PRIVATE,
     )
+    if entry.attendee is not None:
+        attendee = vCalAddress(f"mailto:{entry.attendee}")
+        attendee.params["ROLE"] = "REQ-PARTICIPANT"
+        attendee.params["PARTSTAT"] = "ACCEPTED"
+        attendee.params["RSVP"] = "FALSE"
+        event.add("attendee", attendee)
     calendar = Calendar()
     calendar.add("prodid", _PRODUCT)
     calendar.add("version", "2.0")
-    calendar.add("method", "CANCEL" if entry.status is CalendarStatus.CANCELLED else "PUBLISH")
+    calendar.add("method", method_of(entry))
     calendar.add_component(event)
     content: bytes = calendar.to_ical()
     return content
+
+
+def method_of(entry: CalendarEntry) -> str:
+    """What a calendar is asked to do with it (RFC 5546, section 1.4)."""
+    if entry.status is CalendarStatus.CANCELLED:
+        return "CANCEL"
+    return "PUBLISH" if entry.attendee is None else "REQUEST"
+
+
+def entry_of(
+    appointment: Appointment, place: Place, provider_name: str, public_url: str, attendee: str | None = None
+) -> CalendarEntry:
+    """The appointment as a calendar is told of it; it says neither who comes nor why."""
+    return CalendarEntry(
+        uid=appointment.id,
+        sequence=appointment.version,
+        stamp=appointment.updated_at,
+        start=appointment.start,
+        end=appointment.end,
+        status=_STATUS.get(appointment.state, CalendarStatus.CONFIRMED),
+        summary=f"{appointment.service.name}, {provider_name}",
+        location=f"{place.name}, {place.address}",
+        organizer_name=place.name,
+        organizer_uri=f"{public_url}/clinics/{place.slug}",
+        attendee=attendee,
+    )
 
 
 def _text(value: str) -> str:

@@ -49,6 +49,14 @@ class Content(Model):
     variables: tuple[str, ...] = ()
 
 
+class Brand(Model):
+    """How whoever writes looks."""
+
+    name: str
+    color: str | None = None
+    logo_url: str | None = None
+
+
 class Letter(Model):
     """The words of a message, in its reader's language; only e-mails have a subject."""
 
@@ -56,6 +64,14 @@ class Letter(Model):
     subject: str | None = None
     content: Content | None = None
     """On WhatsApp: what is sent in place of the text, which says the same."""
+    html: str | None = None
+    """In an e-mail: the same words with their sender's looks."""
+    calendar: str | None = None
+    """In an e-mail: the visit as a calendar file (iCalendar)."""
+    unsubscribe: str | None = None
+    """In an e-mail that nobody asked for: where one click ends them."""
+    sender: str | None = None
+    """In an e-mail: whom it is from, by name."""
 
 
 OPENING: Final = frozenset(

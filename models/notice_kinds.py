@@ -32,6 +32,8 @@ class NoticeKind(NamedTuple):
     """In any other it is not true any more."""
     ahead: bool = False
     """Whether it is worth nothing once the visit has begun."""
+    calendar: bool = False
+    """Whether an e-mail brings the visit for the reader's calendar, or takes it out of it."""
     purpose: Purpose = Purpose.CARE
     """What its reader must not have objected to, or must have agreed to."""
 
@@ -42,10 +44,12 @@ class NoticeKind(NamedTuple):
 
 
 KINDS: Mapping[Template, NoticeKind] = {
-    Template.APPOINTMENT_CONFIRMED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
-    Template.APPOINTMENT_RESCHEDULED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True),
+    Template.APPOINTMENT_CONFIRMED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True, calendar=True),
+    Template.APPOINTMENT_RESCHEDULED: NoticeKind((*VISIT, "attend_link"), _AHEAD, ahead=True, calendar=True),
     Template.APPOINTMENT_REMINDER: NoticeKind((*VISIT, "attend_link"), frozenset({_S.CONFIRMED}), ahead=True),
-    Template.APPOINTMENT_CANCELLED: NoticeKind((*VISIT, "book_link", "refunded"), frozenset({_S.CANCELLED})),
+    Template.APPOINTMENT_CANCELLED: NoticeKind(
+        (*VISIT, "book_link", "refunded"), frozenset({_S.CANCELLED}), calendar=True
+    ),
     Template.APPOINTMENT_EXPIRED: NoticeKind((*VISIT, "book_link", "voided"), frozenset({_S.EXPIRED})),
     Template.APPOINTMENT_MISSED: NoticeKind((*VISIT, "book_link"), frozenset({_S.NO_SHOW})),
     Template.PAYMENT_LATE: NoticeKind((*VISIT, "book_link", "voided")),

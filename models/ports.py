@@ -28,7 +28,7 @@ from models.booking import (
 from models.compliance import AuditEntry
 from models.consents import Purpose
 from models.identity import Invitation, Scope
-from models.messaging import Begun, Delivered, Letter, Message, MessageState, Standing, Word
+from models.messaging import Begun, Brand, Delivered, Letter, Message, MessageState, Standing, Word
 from models.money import Money
 from models.notices import Notice
 from models.payments import (
@@ -419,6 +419,10 @@ class Texts(Protocol):
 
     def language(self, locale: str) -> str:
         """The language that somebody of that locale is written to in."""
+        ...
+
+    def html(self, text: str, brand: Brand, language: str) -> str:
+        """An e-mail's text with its sender's looks."""
         ...
 
     def letter(self, message: Message, own: OwnTemplate | None = None) -> Letter:

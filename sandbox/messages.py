@@ -60,6 +60,9 @@ class Message:
     callback: str | None = None
     status: Status = "queued"
     error_code: int | None = None
+    html: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[Mapping[str, str], ...] = ()
     created_at: float = field(default_factory=time.time)
     updated_at: float = field(default_factory=time.time)
     sent_at: float | None = None
@@ -74,6 +77,9 @@ class Message:
             "subject": self.subject,
             "text": self.text,
             "message_id": self.message_id,
+            "html": self.html,
+            "headers": dict(self.headers),
+            "attachments": [dict(one) for one in self.attachments],
             "status": self.status,
             "error_code": self.error_code,
             "created_at": instant(self.created_at),

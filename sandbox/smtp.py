@@ -11,7 +11,7 @@ import asyncio
 import email
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LARGEST_MESSAGE = 10 * 1024 * 1024
 LONGEST_LINE = 65536
 IDLE_SECONDS = 300.0
+SHOWN_HEADERS = ("From", "List-Unsubscribe", "List-Unsubscribe-Post", "Auto-Submitted")
 ADDRESS = re.compile(r"(?:FROM|TO):\s*<([^<>\s]*)>", re.IGNORECASE)
 UNKNOWN = "nobody@"
 STORED = "250 2.0.0 Ok: queued as {}"
@@ -202,6 +203,9 @@ class SmtpServer:
                 subject=str(parsed["subject"] or ""),
                 status="delivered",
                 message_id=str(parsed["message-id"] or ""),
+                html=_html(parsed),
+                headers={name: str(parsed[name]) for name in SHOWN_HEADERS if parsed[name] is not None},
+                attachments=tuple(_attachments(parsed)),
             )
             kept = self._gateway.messages.add(message).id
         return kept
@@ -222,6 +226,20 @@ def _addressed(session: _Session, verb: str, rest: str) -> str:
         return "550 5.1.1 No such mailbox"
     session.recipients.append(found[1])
     return "250 2.1.5 Ok"
+
+
+def _html(message: EmailMessage) -> str | None:
+    part = message.get_body(("html",))
+    content = None if part is None else part.get_content()
+    return content if isinstance(content, str) else None
+
+
+def _attachments(message: EmailMessage) -> Iterator[dict[str, str]]:
+    """List what hangs on it, with the words of what is text."""
+    for part in message.iter_attachments():
+        content = part.get_content()
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+        yield {"name": part.get_filename() or "", "type": part.get_content_type(), "text": text}
 
 
 def _text(message: EmailMessage) -> str:

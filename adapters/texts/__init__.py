@@ -16,7 +16,8 @@ from jinja2 import ChainableUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import TypeAdapter
 
-from models.messaging import Channel, Content, Letter, Message, Template
+from adapters.texts.html import html_of
+from models.messaging import Brand, Channel, Content, Letter, Message, Template
 from models.notice_facts import language_of
 from models.templates import OwnTemplate, Registered, Words
 
@@ -64,6 +65,10 @@ class FileTexts:
             return Letter(text=text, content=content if message.channel is Channel.WHATSAPP else None)
         subject = " ".join(self._filled(words.subject, message).split())
         return Letter(text=self._filled(words.text, message).strip() + "\n", subject=subject)
+
+    def html(self, text: str, brand: Brand, language: str) -> str:
+        """An e-mail's text with its sender's looks."""
+        return html_of(text, brand, language)
 
     def _filled(self, words: str, message: Message) -> str:
         return self._environment.from_string(words).render(message.params)

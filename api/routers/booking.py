@@ -31,7 +31,7 @@ from api.schemas.values import Bound, begin_of, end_of
 from api.services import Services, Wired
 from models.base import Id
 from models.booking import Appointment, AppointmentQuery, AppointmentState, RefundOutcome
-from models.calendar import CalendarEntry, CalendarStatus, appointment_calendar
+from models.calendar import Place, appointment_calendar, entry_of
 from models.consents import Purpose
 from models.errors import Code, VisitNowError
 from models.idempotency import body_hash
@@ -45,12 +45,6 @@ PLACEMENTS: Final = RateLimit("placements", hits=300, seconds=60)
 """One person's requests to book; unpaid holds have a limit of their own."""
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
-_CALENDAR_STATUS: Final = {
-    AppointmentState.HELD: CalendarStatus.TENTATIVE,
-    AppointmentState.EXPIRED: CalendarStatus.CANCELLED,
-    AppointmentState.CANCELLED: CalendarStatus.CANCELLED,
-}
-
 router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
 
 
@@ -244,18 +238,8 @@ async def calendar(request: Request, appointment_id: AppointmentId, caller: MayR
     """The appointment as a calendar file; it says neither who comes nor why."""
     shown = await found(request, services, caller, appointment_id, open_sealed=False)
     view = await services.presenter.one(shown, caller)
-    entry = CalendarEntry(
-        uid=shown.id,
-        sequence=shown.version,
-        stamp=shown.updated_at,
-        start=shown.start,
-        end=shown.end,
-        status=_CALENDAR_STATUS.get(shown.state, CalendarStatus.CONFIRMED),
-        summary=f"{view.service.name}, {view.provider.name}",
-        location=f"{view.clinic.name}, {view.clinic.address}",
-        organizer_name=view.clinic.name,
-        organizer_uri=f"{services.settings.public_url}/clinics/{view.clinic.slug}",
-    )
+    place = Place(view.clinic.slug, view.clinic.name, view.clinic.address)
+    entry = entry_of(shown, place, view.provider.name, services.settings.public_url)
     return Response(
         appointment_calendar(entry),
         media_type="text/calendar; charset=utf-8",

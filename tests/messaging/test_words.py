@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
 import pytest_asyncio
 
 from adapters.mongo.repositories import Repositories
-from models.identity import Role
+from models.consents import Purpose
+from models.identity import Role, Subject
 from models.ids import reference
+from models.links import Link, LinkPurpose, link_token
 from models.messaging import Channel
 from tests.booking.support import book
 from tests.clinics import employee, offer
@@ -181,3 +184,62 @@ async def test_the_desk_tells_it_again_once_per_key(shared_stack: Stack, stores:
         late = await desk.post(path)
     assert (late.status_code, late.json()["code"]) == (409, "state_conflict")
     assert len([one for one in await shared_stack.messages(reader.phone or "-") if "confirmed" in one["text"]]) == 2
+
+
+# E-mails
+
+
+async def test_a_mail_bears_the_clinics_looks_and_brings_the_visit_for_the_calendar(
+    shared_stack: Stack, stores: Repositories
+) -> None:
+    reader = await a_reader(stores, phone=None, name="Asha <b>Patil</b>")
+    booked = await books(shared_stack, reader)
+    await notice(shared_stack, booked["id"], "appointment_confirmed")
+    async with shared_stack.client(reader) as who:
+        await cancels(who, booked["id"])
+    await notice(shared_stack, booked["id"], "appointment_cancelled")
+    cancelled, confirmed = await eventually(
+        lambda: shared_stack.messages(reader.email or "-"), lambda found: len(found) == 2
+    )
+    assert confirmed["headers"]["From"].startswith("Prompt Clinics Central <")
+    assert "Asha &lt;b&gt;Patil&lt;/b&gt;" in confirmed["html"]
+    assert f'<a href="{shared_stack.api_url}/v1/links/lnk.' in confirmed["html"]
+    assert "Asha <b>Patil</b>" in confirmed["text"]
+    # What a visit itself needs cannot be unsubscribed from.
+    assert "List-Unsubscribe" not in confirmed["headers"]
+    first, second = (_calendar(one) for one in (confirmed, cancelled))
+    assert (first["METHOD"], second["METHOD"]) == ("REQUEST", "CANCEL")
+    assert first["UID"] == second["UID"] == booked["id"]
+    assert int(first["SEQUENCE"]) < int(second["SEQUENCE"])
+    assert f"mailto:{reader.email}" in confirmed["attachments"][0]["text"].replace("\r\n ", "").replace("\n ", "")
+    assert confirmed["message_id"] != cancelled["message_id"]
+
+
+def _calendar(mail: Json) -> dict[str, str]:
+    [attached] = mail["attachments"]
+    assert (attached["name"], attached["type"]) == ("visit.ics", "application/ics")
+    lines = attached["text"].splitlines()
+    return {line.partition(":")[0]: line.partition(":")[2] for line in lines if ":" in line}
+
+
+async def test_one_click_ends_what_was_not_asked_for(shared_stack: Stack, stores: Repositories) -> None:
+    reader = await a_reader(stores)
+    opens = Link(
+        purpose=LinkPurpose.UNSUBSCRIBE,
+        tenant_id="tnt_prompt",
+        appointment_id="apt_1",
+        subject_id=reader.id,
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+    )
+    path = f"/v1/links/{link_token(shared_stack.settings.id_secret, opens)}/unsubscribe"
+    scope = Subject(reader.id)
+    async with shared_stack.anonymous() as anybody:
+        page = await anybody.get(path)
+        assert page.headers["content-type"].startswith("text/html")
+        assert await stores.consents.allows(scope, reader.id, Purpose.FOLLOW_UP)
+        for _ in range(2):
+            answer = await anybody.post(path, data={"List-Unsubscribe": "One-Click"})
+            assert answer.status_code == 200, answer.text
+        assert (await anybody.post(path.replace("lnk.", "lnk.x"))).status_code == 404
+    assert not await stores.consents.allows(scope, reader.id, Purpose.FOLLOW_UP)
+    assert await stores.consents.allows(scope, reader.id, Purpose.CARE)
