@@ -145,6 +145,7 @@ MayModerate = Annotated[Principal, Depends(Requires(Permission.REVIEW_MODERATE))
 OwnAccessLog = Annotated[Principal, Depends(Requires(Permission.ACCESS_LOG_OWN))]
 MayReadAudit = Annotated[Principal, Depends(Requires(Permission.AUDIT_READ))]
 MayReadStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_READ))]
+MayDoTasks = Annotated[Principal, Depends(Requires(Permission.TASK_DO))]
 MayManageStaff = Annotated[Principal, Depends(Requires(Permission.STAFF_MANAGE))]
 OwnAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT_OWN))]
 MayWriteSummary = Annotated[Principal, Depends(Requires(Permission.SUMMARY_WRITE))]

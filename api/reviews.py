@@ -11,6 +11,7 @@ from api.audit import AuditLog
 from models.booking import Appointment
 from models.compliance import AuditAction
 from models.errors import Code, VisitNowError, not_found
+from models.follow_up_ports import FollowedUp
 from models.identity import Principal, Public, Subject, System
 from models.ids import review_id
 from models.ports import Directory, Page
@@ -23,8 +24,9 @@ MODERATION: Final = System("the platform's moderators rule on all practices' rev
 class Reviewing:
     """Takes, shows and rules on reviews."""
 
-    def __init__(self, reviews: Reviews, directory: Directory, audit: AuditLog) -> None:
-        """Where reviews are kept, who can be found at all, and what notes who did what."""
+    def __init__(self, reviews: Reviews, directory: Directory, audit: AuditLog, followed_up: FollowedUp) -> None:
+        """Where reviews are kept, who can be found, what notes who did what, and what waits for reviews."""
+        self._followed_up = followed_up
         self._reviews = reviews
         self._directory = directory
         self._audit = audit
@@ -36,6 +38,8 @@ class Reviewing:
             raise VisitNowError(Code.STATE_CONFLICT, "Only a completed visit can be rated, and for 60 days")
         given = await self._reviews.put(Subject(caller.subject), review_of(appointment, opinion, now))
         await self._audit.note(request, caller, AuditAction.REVIEWED, given.id)
+        # Whoever gets no answer says it again: so no review is left that nobody has looked at.
+        await self._followed_up.look_again(appointment.tenant_id, appointment.id, appointment.subject_id)
         return given
 
     async def own(self, caller: Principal, appointment_id: str) -> Review:

@@ -38,6 +38,7 @@ from api.search import Searching
 from api.sessions import Sessions
 from api.sign_in import SignIn
 from api.staff import Staff
+from api.staff_tasks import TaskList
 from api.streams import Streams
 from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
@@ -87,6 +88,7 @@ class Services:
     reviewing: Reviewing
     staff: Staff
     walk_ins: WalkIns
+    task_list: TaskList
     hosts: ClinicHosts
     presenter: Presenter
     publisher: Publisher

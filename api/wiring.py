@@ -42,6 +42,7 @@ from api.receiving import Receiving
 from api.reviews import Reviewing
 from api.search import Searching
 from api.services import Services
+from api.staff_tasks import TaskList
 from api.streams import Streams
 from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
@@ -204,9 +205,10 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         own_accounts=people.own_accounts,
         profiles=people.profiles,
         consenting=people.consenting,
-        reviewing=Reviewing(stores.reviews, stores.directory, people.audit),
+        reviewing=Reviewing(stores.reviews, stores.directory, people.audit, gateway.follow_ups),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
+        task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
         consulting=Consulting(stores.consultations, stores.directory, stores.users),

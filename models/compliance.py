@@ -51,6 +51,7 @@ class AuditAction(StrEnum):
     MESSAGE_RESENT = "message.resent"
     DOMAIN_ATTACHED = "domain.attached"
     DOCUMENT_ADDED = "document.added"
+    TASK_DONE = "task.done"
 
 
 class AuditEntry(Model):

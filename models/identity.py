@@ -56,6 +56,7 @@ class Permission(StrEnum):
     REVIEW_MODERATE = "review:moderate"
     STAFF_READ = "staff:read"
     STAFF_MANAGE = "staff:manage"
+    TASK_DO = "task:do"
     SUMMARY_WRITE = "summary:write"
     RECORD_READ = "record:read"
     DOCUMENT_ADD = "document:add"
@@ -85,6 +86,7 @@ _FRONT_DESK = {
     Permission.APPOINTMENT_OVERRIDE,
     Permission.MESSAGE_RESEND,
     Permission.TEMPLATE_READ,
+    Permission.TASK_DO,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {

@@ -131,3 +131,9 @@ def follow_up_workflow_id(appointment_id: str) -> str:
 def absence_workflow_id(leave_id: str) -> str:
     """The workflow that finds other times for those whom a leave affects."""
     return f"absence:{leave_id}"
+
+
+def staff_task_id(appointment_id: str, kind: str) -> str:
+    """The task of that kind that a visit leads to, once."""
+    digest = hashlib.sha256(f"{appointment_id}\n{kind}".encode()).digest()
+    return f"tsk_{_base32(digest)}"

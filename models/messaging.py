@@ -40,6 +40,10 @@ class Template(StrEnum):
     APPOINTMENT_MISSED = "appointment_missed"
     PAYMENT_LATE = "payment_late"
     REFUND_PROCESSED = "refund_processed"
+    VISIT_SUMMARY = "visit_summary"
+    FEEDBACK_REQUEST = "feedback_request"
+    FEEDBACK_REMINDER = "feedback_reminder"
+    REVISIT_REMINDER = "revisit_reminder"
 
 
 class Content(Model):

@@ -17,10 +17,12 @@ from models.reminders import is_about
 
 _S = AppointmentState
 _AHEAD: Final = frozenset({_S.CONFIRMED, _S.CHECKED_IN})
+_OVER: Final = frozenset({_S.COMPLETED})
 _ANY: Final = frozenset(AppointmentState)
 
 WHO: Final = ("name", "clinic", "doctor", "registration", "service", "reference")
 VISIT: Final = (*WHO, "when", "address")
+_ASKING: Final = (*VISIT, "unsubscribe_link")
 
 
 class NoticeKind(NamedTuple):
@@ -54,6 +56,10 @@ KINDS: Mapping[Template, NoticeKind] = {
     Template.APPOINTMENT_MISSED: NoticeKind((*VISIT, "book_link"), frozenset({_S.NO_SHOW})),
     Template.PAYMENT_LATE: NoticeKind((*VISIT, "book_link", "voided")),
     Template.REFUND_PROCESSED: NoticeKind((*VISIT, "refund_amount")),
+    Template.VISIT_SUMMARY: NoticeKind((*VISIT, "summary_link"), _OVER),
+    Template.FEEDBACK_REQUEST: NoticeKind((*_ASKING, "review_link"), _OVER, purpose=Purpose.FOLLOW_UP),
+    Template.FEEDBACK_REMINDER: NoticeKind((*_ASKING, "review_link"), _OVER, purpose=Purpose.FOLLOW_UP),
+    Template.REVISIT_REMINDER: NoticeKind((*_ASKING, "book_link"), _OVER, purpose=Purpose.FOLLOW_UP),
 }
 """Every template that can be told of an appointment."""
 

@@ -86,11 +86,20 @@ class TenantPolicy(Model):
     not_live_reminder_hours: float = Field(default=72, gt=0, le=24 * 30)
     deletion_grace_days: float = Field(default=7, ge=0, le=90)
     retention_days: RetentionDays = RetentionDays()
+    feedback_after_minutes: Minutes = 120
+    feedback_reminder_hours: float = Field(default=48, gt=0, le=24 * 30)
     reminder_lead_seconds: Annotated[tuple[Seconds, ...], Field(max_length=MAX_LEADS)] | None = Field(
         default=None, description="In place of the leads above; in development only."
     )
     deletion_grace_seconds: int | None = Field(
         default=None, ge=0, le=86_400 * 90, description="In place of the days above; in development only."
+    )
+
+    feedback_after_seconds: Seconds | None = Field(
+        default=None, description="In place of the minutes above; in development only."
+    )
+    revisit_after_seconds: Seconds | None = Field(
+        default=None, description="In place of the morning before the follow-up date; in development only."
     )
 
     @model_validator(mode="after")

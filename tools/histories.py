@@ -23,6 +23,7 @@ from adapters.temporal.search_attributes import register_search_attributes
 from models.identity import Role
 from models.ids import (
     booking_workflow_id,
+    follow_up_workflow_id,
     late_payment_workflow_id,
     leave_workflow_id,
     message_workflow_id,
@@ -38,6 +39,7 @@ from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
 from tests.booking.town import Town, seal, turn
 from tests.clinics import employee
+from tests.follow_up.support import FOLLOW_UPS, Aftercare
 from tests.messaging.readers import TELLINGS, repositories
 from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
@@ -178,6 +180,16 @@ async def export_reminders(desk: Desk) -> None:
             await _save(desk.client, f"{name}.reminder", reminder_workflow_id(command.appointment_id))
 
 
+async def export_follow_ups(care: Aftercare) -> None:
+    """Write the histories of follow-ups, in place of those that were there."""
+    for old in HISTORIES.glob("*.follow_up.json"):
+        old.unlink()
+    async with care.at_work():
+        for name, play in FOLLOW_UPS.items():
+            command = await play(care)
+            await _save(care.client, f"{name}.follow_up", follow_up_workflow_id(command.appointment_id))
+
+
 async def export_notices(stack: Stack, temporal: Client) -> None:
     """Write the histories of notices, in place of those that were there."""
     for old in HISTORIES.glob("*.notice.json"):
@@ -230,6 +242,7 @@ async def _alone(settings: Settings) -> None:
     try:
         await export_onboarding(Office(stores, client))
         await export_reminders(Desk(stores, client))
+        await export_follow_ups(Aftercare(stores, client))
     finally:
         await stores.close()
 

@@ -17,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.compliance import AuditActivities
+from activities.follow_up import FollowUpActivities, FollowUpSources
 from activities.messaging import MessagingActivities
 from activities.notices import NoticeActivities, Sources
 from activities.onboarding import OnboardingActivities
@@ -49,6 +50,8 @@ from workers.relay import Relay
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.compliance import AuditSealingWorkflow
+from workflows.follow_up import FollowUpWorkflow
+from workflows.following_up import FollowUps
 from workflows.messaging import MessageWorkflow
 from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
@@ -72,7 +75,7 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     LeaveWorkflow,
     OnboardingWorkflow,
 )
-NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, NotifyWorkflow, ReminderWorkflow)
+NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, NotifyWorkflow, ReminderWorkflow, FollowUpWorkflow)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow, AuditSealingWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -222,7 +225,12 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         Family.NOTIFY: (
             NOTIFY_QUEUE,
             list(NOTIFY_WORKFLOWS),
-            [*_steps(messaging), *_steps(_notices(settings, wired)), *_steps(reminders)],
+            [
+                *_steps(messaging),
+                *_steps(_notices(settings, wired)),
+                *_steps(reminders),
+                *_steps(_follow_ups(stores)),
+            ],
         ),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep), *_steps(audit)]),
     }
@@ -256,6 +264,13 @@ def _notices(settings: Settings, wired: Wired) -> NoticeActivities:
     )
 
 
+def _follow_ups(stores: Repositories) -> FollowUpActivities:
+    return FollowUpActivities(
+        FollowUpSources(stores.follow_ups, stores.consultations, stores.reviews, stores.consents, stores.users),
+        stores.staff_tasks,
+    )
+
+
 def _steps(activities: object) -> list[Callable[..., Any]]:
     """The bound steps of an activities class, in the order of their names."""
     members = (getattr(activities, name) for name in dir(activities) if not name.startswith("_"))
@@ -275,7 +290,7 @@ async def _serve(worker: Worker, stop: asyncio.Event) -> None:
 
 def _followers(wired: Wired) -> tuple[Follower, ...]:
     """Whose work begins where an appointment changes."""
-    return (ReminderFollower(wired.client), EventNotices(DurableNotifier(wired.client)))
+    return (ReminderFollower(wired.client), EventNotices(DurableNotifier(wired.client)), FollowUps(wired.client))
 
 
 async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Event) -> None:

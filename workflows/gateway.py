@@ -55,6 +55,7 @@ from models.publishing import LeaveRef
 from workflows import attributes
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
+from workflows.following_up import FollowUps
 from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
 from workflows.onboarding_gateway import OnboardingGateway
@@ -105,6 +106,7 @@ class WorkflowGateway:
         self._placements = Placements(stores.directory, stores.claims)
         self._reporter = Reporter(client)
         self.visits = VisitGateway(client, stores.appointments, self._placements)
+        self.follow_ups = FollowUps(client)
         self.onboarding = OnboardingGateway(client, stores.applications, stores.tenancy)
         self._router = WebhookRouter(stores.inbox, stores.appointments, stores.payments, self._reporter)
         self._id_secret = id_secret

@@ -18,6 +18,7 @@ from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.documents import MongoDocuments
 from adapters.mongo.encryption import DataClass, KeyUse, KeyWord, Vault
+from adapters.mongo.follow_up import MongoFollowUps
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
@@ -34,6 +35,7 @@ from adapters.mongo.reviews import MongoReviews
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
+from adapters.mongo.staff_tasks import MongoStaffTasks
 from adapters.mongo.stops import MongoStops
 from adapters.mongo.templates import MongoTemplates
 from adapters.mongo.tenancy import MongoTenancy
@@ -69,6 +71,8 @@ class Repositories:
     claims: MongoClaims
     appointments: MongoAppointments
     reminders: MongoReminders
+    follow_ups: MongoFollowUps
+    staff_tasks: MongoStaffTasks
     directory: MongoDirectory
     search: MongoSearch
     publications: MongoPublications
@@ -129,6 +133,8 @@ class Repositories:
             claims=MongoClaims(database, vault, on_time_changed),
             appointments=MongoAppointments(database, vault),
             reminders=MongoReminders(database),
+            follow_ups=MongoFollowUps(database),
+            staff_tasks=MongoStaffTasks(database),
             directory=directory,
             search=search,
             publications=MongoPublications(database, search, on_published),

@@ -18,6 +18,7 @@ from api.services import Wired
 from models.base import Model
 from models.compliance import AuditAction
 from models.errors import Code, VisitNowError, not_found
+from models.follow_up import follows
 from models.identity import scope_of
 from models.ids import reference
 
@@ -51,6 +52,10 @@ async def write_summary(
     await services.audit.wrote(request, caller, AuditAction.SUMMARY_WRITTEN, appointment)
     version = await services.consulting.write(scope, caller, appointment, body.summary, body.told, replaces)
     put_etag(response, version.version)
+    if follows(appointment.state):
+        # Where the word is lost, the follow-up looks by itself within a day.
+        told = services.gateway.follow_ups.look_again(appointment.tenant_id, appointment.id, appointment.subject_id)
+        services.background.start(told)
     return SummaryView.of(version)
 
 

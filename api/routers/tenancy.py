@@ -18,7 +18,12 @@ from models.identity import Principal, Tenant
 from models.tenancy import FIRST_VERSION, SettingsVersion, TenantSettings
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
-_DEVELOPMENT_ONLY: Final = ("reminder_lead_seconds", "deletion_grace_seconds")
+_DEVELOPMENT_ONLY: Final = (
+    "reminder_lead_seconds",
+    "deletion_grace_seconds",
+    "feedback_after_seconds",
+    "revisit_after_seconds",
+)
 
 router = APIRouter(prefix="/v1/tenant/settings", tags=["tenancy"])
 

@@ -29,7 +29,10 @@ PARAMS = {
     "refund_amount": "₹600.00",
     "refunded": "yes",
     "voided": "yes",
-    **dict.fromkeys(("attend_link", "book_link"), "https://clinic.example/v1/links/lnk.abc"),
+    **dict.fromkeys(
+        ("attend_link", "book_link", "summary_link", "review_link", "unsubscribe_link"),
+        "https://clinic.example/v1/links/lnk.abc",
+    ),
 }
 
 

@@ -27,13 +27,14 @@ from models.dependants import Dependant
 from models.documents import Upload, UploadSecrets
 from models.errors import Code
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
-from models.ids import review_id
+from models.ids import review_id, staff_task_id
 from models.messaging import Template
 from models.notices import Notice
 from models.publishing import Leave
 from models.reviews import Opinion, review_of
 from models.sessions import Session
 from models.signatures import sign
+from models.staff_tasks import StaffTask, TaskKind
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
 from tests.api.consultations import a_report, a_summary
@@ -160,6 +161,14 @@ UPLOAD: Final = Upload(
 )
 
 
+def _a_task(about: Appointment) -> StaffTask:
+    """Somebody should get in touch."""
+    same = about.model_dump(include={"tenant_id", "clinic_id", "provider_id", "subject_id"})
+    task_id, at = staff_task_id(about.id, TaskKind.LOW_RATING), datetime(2031, 1, 8, tzinfo=UTC)
+    kind = TaskKind.LOW_RATING
+    return StaffTask(id=task_id, appointment_id=about.id, kind=kind, created_at=at, updated_at=at, **same)
+
+
 class Scene(NamedTuple):
     """One tenant's appointments, and how to send every operation at them."""
 
@@ -265,6 +274,7 @@ class Scene(NamedTuple):
             "dependant_id": DEPENDANT.id,
             "purpose": "care",
             "review_id": review_id(appointment.id),
+            "task_id": staff_task_id(appointment.id, TaskKind.LOW_RATING),
             "clinic_id": appointment.clinic_id,
             "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
@@ -298,6 +308,8 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     await stores.uploads.open(System("a test"), UPLOAD)
     await stores.documents.begin(System("a test"), a_report(paid, DOCUMENT, name=CANARY))
     assert await stores.documents.keep(System("a test"), DOCUMENT, "dig_of_the_report")
+    for one in (held, confirmed):
+        await stores.staff_tasks.raise_once(System("a test"), _a_task(one))
     return Scene(api, held, confirmed)
 
 

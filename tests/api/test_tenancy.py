@@ -141,7 +141,15 @@ async def test_an_admin_sees_the_own_tenant_s_settings_only(api: Api, admin: Acc
     assert ACCOUNTS["tenant_admin"].tenant_id != admin.tenant_id
 
 
-@pytest.mark.parametrize("body", [{"reminder_lead_seconds": [5]}, {"deletion_grace_seconds": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"reminder_lead_seconds": [5]},
+        {"deletion_grace_seconds": 1},
+        {"feedback_after_seconds": 1},
+        {"revisit_after_seconds": 1},
+    ],
+)
 async def test_in_production_seconds_are_not_for_tenants(
     api: Api, stores: Repositories, admin: Account, body: Json
 ) -> None:

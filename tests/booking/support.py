@@ -29,7 +29,7 @@ _IDLE = frozenset({"relay_leases", "audit", "provider_days", "notices", "notific
 """What changes while nobody asks for anything: the relay's lease, the audit, which it writes after the fact, what
 people are told of that, and the search's entries, which it makes anew every now and then."""
 
-_LATER = {"appointments": {"reminders": 0}}
+_LATER = {"appointments": {"reminders": 0, "follow_up": 0}}
 """What is noted after the fact within what people change: why a visit that is booked late is not reminded of."""
 
 QUIET_SECONDS = 20.0

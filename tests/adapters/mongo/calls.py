@@ -30,8 +30,9 @@ from models.reminders import Fate, Outcome, Reminder
 from models.reviews import Rating, Review
 from models.seals import Batch
 from models.search import SearchQuery
+from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import people, review_calls
+from tests.adapters.mongo import follow_up_calls, people, review_calls
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -87,6 +88,7 @@ class World:
     entry: str
     visit: Visit
     review: Review
+    task: StaffTask
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -154,6 +156,7 @@ async def build(stores: Repositories) -> World:
         entry=noted.id,
         visit=await a_visit(stores, appointment),
         review=await review_calls.build(stores, ended),
+        task=await follow_up_calls.build(stores, appointment),
     )
 
 
@@ -192,6 +195,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **of_visits(stores, world.visit),
         **_on_reminders(stores, world),
         **review_calls.on_records(stores, world.review),
+        **follow_up_calls.on_records(stores, world.appointment, world.task),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
