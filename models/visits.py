@@ -28,7 +28,7 @@ AWAITED: Final = {
 """What is awaited in each state of a booking that stands."""
 
 MOST_MOVES: Final = 100
-"""How often one visit may be moved: a workflow's history has an end, and its cancellation must still fit in."""
+"""How often one visit may be moved, or tried to: a workflow's history has an end, and a cancellation must still fit."""
 
 
 class Attend(Model):

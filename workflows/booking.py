@@ -65,7 +65,6 @@ class BookingWorkflow:
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
         self._steps = 0
-        self._moves = 0
         self._day_is_over = False
         self._commands = asyncio.Lock()
         self._parties = Parties(
@@ -78,11 +77,9 @@ class BookingWorkflow:
     async def run(self, command: PlaceBooking) -> AppointmentState:
         """Place, be paid, wait for the visit; the whole command is the argument, so no lost update leaves an orphan."""
         self._placed = await self._place()
-        if self._placed.refusal is not None:
+        if (refusal := self._placed.refusal) is not None:
             await self._part()
-            raise ApplicationError(
-                self._placed.refusal, type=self._placed.refusal, category=ApplicationErrorCategory.BENIGN
-            )
+            raise ApplicationError(refusal, type=refusal, category=ApplicationErrorCategory.BENIGN)
         if command.needs_payment:
             await self._be_paid()
         if self._stands:
@@ -116,13 +113,13 @@ class BookingWorkflow:
     @workflow.update
     async def reschedule(self, command: Reschedule) -> Rescheduled:
         """Move the visit to another time; asked for the time that it has, nothing changes."""
-        await workflow.wait_condition(lambda: self._placed is not None)
+        await self._settled()
         async with self._commands:
             if self._state not in RESCHEDULABLE or self._day_is_over:
                 return Rescheduled(state=self._state, refusal=Code.STATE_CONFLICT)
             if command.time.start == self._command.start:
                 return Rescheduled(state=self._state)
-            if self._moves >= MOST_MOVES or command.comes_too_late(self._command, workflow.now()):
+            if self._steps >= MOST_MOVES or command.comes_too_late(self._command, workflow.now()):
                 return Rescheduled(state=self._state, refusal=Code.WINDOW_CLOSED)
             return await self._move(command)
 
@@ -363,8 +360,12 @@ class BookingWorkflow:
         """Whether it was made and has not been cancelled; as with every state, any await may have changed it."""
         return self._state in STANDING
 
+    async def _settled(self) -> None:
+        """Who speaks of a visit has seen it confirmed, maybe by a worker that has died since: so wait until it is."""
+        await workflow.wait_condition(lambda: not self._is(State.HELD) or self._is_refused())
+
     async def _attend(self, to: AppointmentState, command: Attend) -> Attended:
-        await workflow.wait_condition(lambda: self._placed is not None)
+        await self._settled()
         async with self._commands:
             if to not in TRANSITIONS[self._state] or self._day_is_over:
                 return Attended(state=self._state, conflict=True)
@@ -379,10 +380,7 @@ class BookingWorkflow:
         return Attended(state=advanced.state, conflict=not advanced.applied)
 
     async def _move(self, command: Reschedule) -> Rescheduled:
-        """Claim and appointment change one after the other: so the step is written down before it is taken.
-
-        Run within the worker, a death between the two could let another command come first and leave them apart.
-        """
+        """Claim and appointment change one after the other, so the step is written down first; a local one is not."""
         self._steps += 1
         step = move_step(self._command, command.time, command.actor, workflow.now(), str(self._steps))
         moved = await regular(BookingActivities.move, step, STORE, "move the visit")
@@ -391,7 +389,6 @@ class BookingWorkflow:
             refusal = Code.SLOT_TAKEN if moved.state in RESCHEDULABLE else Code.STATE_CONFLICT
             return Rescheduled(state=moved.state, refusal=refusal)
         self._command = step.command
-        self._moves += 1
         self._done.append("moved")
         return Rescheduled(state=moved.state)
 
@@ -478,9 +475,11 @@ class BookingWorkflow:
     ) -> Advance:
         return advance_step(self._command, event, to, payment, actor, at=workflow.now(), occurrence=occurrence)
 
+    def _is_refused(self) -> bool:
+        return self._placed is not None and self._placed.refusal is not None
+
     def _may_be_cancelled(self) -> bool:
-        refused = self._placed is not None and self._placed.refusal is not None
-        return self._state in CANCELLABLE and not refused and not self._day_is_over
+        return self._state in CANCELLABLE and not self._is_refused() and not self._day_is_over
 
     def _enter(self, state: AppointmentState, payment: PaymentState) -> None:
         if state is not self._state:

@@ -25,8 +25,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from adapters.connections import connect_temporal
 from cli.accounts import mint
-from models.booking import TRANSITIONS, AppointmentState
+from models.booking import CANCELLABLE, STANDING, TRANSITIONS, AppointmentState
 from models.identity import Account, Role
+from tests.booking.paths import SAID
 from tests.booking.support import problem, somebody
 from tests.booking.town import sweep
 from tests.clinics import Offer, employee, offer
@@ -43,7 +44,9 @@ WINDOW: Final = timedelta(minutes=105)
 """The stretch of the doctor's time that one sequence is about: few starts, so that wishes clash."""
 
 WHICH: Final = st.integers(0, 9)
-LIVE: Final = frozenset({"held", "confirmed"})
+OVER: Final = frozenset({"cancelled", "expired"})
+"""What has no time any more."""
+
 T = TypeVar("T")
 
 
@@ -60,13 +63,14 @@ class Wish:
         return self.claim_start < other.claim_end and other.claim_start < self.claim_end
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Booking:
-    """What a patient knows of their booking."""
+    """What a patient knows of their booking: what they asked for, and the time that it has now."""
 
     id: str
     who: Account
     key: str
+    asked: Wish
     wish: Wish
     payments: list[Json] = field(default_factory=list)
 
@@ -210,7 +214,7 @@ class Life(RuleBasedStateMachine):
         won = []
         for who, wish, key, answer in zip(people, wishes, keys, answers, strict=True):
             if answer.status_code == 201:
-                won.append(Booking(self.scene.hear(answer.json())["id"], who, key, wish))
+                won.append(Booking(self.scene.hear(answer.json())["id"], who, key, wish, wish))
                 self._log(won[-1], f"placed at {wish.start} for {wish.offer.service_id}")
             else:
                 problem(answer, 409, "slot_taken")
@@ -247,14 +251,14 @@ class Life(RuleBasedStateMachine):
         """Whoever had that time before has it no longer."""
         for earlier in self.placed:
             if any(earlier.wish.overlaps(one.wish) for one in won):
-                assert self.scene.run(self.scene.look(earlier))["state"] not in LIVE
+                assert self.scene.run(self.scene.look(earlier))["state"] in OVER
 
     @rule(which=WHICH, times=st.integers(1, 3), other_body=st.booleans())
     def repeat(self, which: int, times: int, *, other_body: bool) -> None:
         """The same request again, or another one under its key."""
         booking = self._one(which)
         more = {"reason": "another"} if other_body else {}
-        again = [self.scene.place(booking.who, booking.wish, booking.key, **more) for _ in range(times)]
+        again = [self.scene.place(booking.who, booking.asked, booking.key, **more) for _ in range(times)]
         for answer in self.scene.run(self.scene.all_at_once(*again)):
             if other_body:
                 problem(answer, 422, "idempotency_key_reused")
@@ -292,7 +296,74 @@ class Life(RuleBasedStateMachine):
             assert self.scene.hear(answer.json())["state"] == "cancelled"
             return
         problem(answer, 409, "state_conflict")
-        assert self.scene.run(self.scene.look(booking))["state"] not in LIVE
+        assert self.scene.run(self.scene.look(booking))["state"] not in CANCELLABLE
+
+    # The visit
+
+    @rule(which=WHICH, step=st.sampled_from(sorted(SAID)))
+    def say(self, which: int, step: str) -> None:
+        """The clinic says how far a visit is."""
+        booking = self._visit(which)
+        answer = self.scene.run(self.scene.send(self.staff, booking, step, {}))
+        self._log(booking, f"{step}: {answer.status_code}")
+        if answer.status_code == 200:
+            assert self.scene.hear(answer.json())["state"] == SAID[step]
+            return
+        problem(answer, 409, "state_conflict")
+        now = AppointmentState(self.scene.run(self.scene.look(booking))["state"])
+        # Its payment may have come just after it was refused.
+        assert now is AppointmentState.CONFIRMED or SAID[step] not in TRANSITIONS[now]
+
+    @rule(which=WHICH, other=WHICH, place=st.integers(0, 30), by_clinic=st.booleans())
+    def move(self, which: int, other: int, place: int, *, by_clinic: bool) -> None:
+        """One visit, or two at once, to another start of the same service."""
+        first, second = self._visit(which), self._visit(other)
+        there = self._like(first, place)
+        movers = [first] if second is first or second.wish.offer != first.wish.offer else [first, second]
+        asked = [self._move(one, there, self.staff if by_clinic else one.who) for one in movers]
+        answers = self.scene.run(self.scene.all_at_once(*asked))
+        moved = [one for one, answer in zip(movers, answers, strict=True) if self._hear_moved(one, there, answer)]
+        assert len(moved) <= 1
+        for one in moved:
+            one.wish = there
+            for earlier in self.placed:
+                if earlier is not one and earlier.wish.overlaps(there):
+                    assert self.scene.run(self.scene.look(earlier))["state"] in OVER
+
+    @rule(which=WHICH, place=st.integers(0, 30))
+    def move_and_cancel(self, which: int, place: int) -> None:
+        """The patient moves what the clinic cancels."""
+        booking = self._visit(which)
+        there = self._like(booking, place)
+        both = self._move(booking, there, booking.who), self._cancel(booking, self.staff)
+        moved, cancelled = self.scene.run(self.scene.all_at_once(*both))
+        if moved.status_code == 200:
+            booking.wish = there
+            assert cancelled.status_code == 200
+        else:
+            assert problem(moved, 409, moved.json()["code"])["code"] in {"slot_taken", "state_conflict"}
+        self._hear_cancelled(booking, cancelled)
+
+    def _visit(self, which: int) -> Booking:
+        """One of those that were confirmed, as far as anybody was told, or any."""
+        standing = [one for one in self.placed if self.scene.told[one.id][-1] in STANDING]
+        return standing[which % len(standing)] if standing else self._one(which)
+
+    def _like(self, booking: Booking, place: int) -> Wish:
+        same = [one for one in self.wishes if one.offer == booking.wish.offer]
+        return same[place % len(same)]
+
+    async def _move(self, booking: Booking, there: Wish, who: Account) -> httpx.Response:
+        return await self.scene.send(who, booking, "reschedule", {"start": there.start})
+
+    def _hear_moved(self, booking: Booking, there: Wish, answer: httpx.Response) -> bool:
+        self._log(booking, f"to {there.start}: {answer.status_code}")
+        if answer.status_code == 200:
+            seen = self.scene.hear(answer.json())
+            assert (seen["state"], seen["start"]) == ("confirmed", there.start)
+            return True
+        assert problem(answer, 409, answer.json()["code"])["code"] in {"slot_taken", "state_conflict"}
+        return False
 
     @rule(which=WHICH, paise=st.integers(100, 45_000))
     def refund(self, which: int, paise: int) -> None:
