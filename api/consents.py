@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from fastapi import Request
 
-from adapters.mongo.consents import MongoConsents
 from adapters.notices import FileNotices
 from adapters.tokens import Statement, Statements
 from api.audit import AuditLog
 from api.problems import invalid
+from models.consent_ports import ConsentLedger
 from models.consents import OF_DEPENDANTS, Answer, Capacity, Consent, ConsentNotice, Means, Purpose, holds, needs_answer
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Principal, Role, Subject
@@ -59,7 +59,7 @@ class Consenting:
 
     def __init__(
         self,
-        consents: MongoConsents,
+        consents: ConsentLedger,
         dependants: Dependants,
         notices: FileNotices,
         statements: Statements,

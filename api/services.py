@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
-from adapters.mongo.compliance import MongoAuditTrail
 from adapters.redis.feed import FeedListener
 from adapters.redis.limits import RateLimiter
 from adapters.redis.tickets import Tickets
@@ -43,6 +42,7 @@ from api.streams import Streams
 from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
 from models.cache import Recently
+from models.compliance_ports import AuditReader
 from models.errors import UnavailableError
 from models.identity_ports import Users
 from models.notice_ports import Notices
@@ -77,7 +77,7 @@ class Services:
     templates: TemplateDesk
     notifications: Notifications
     audit: AuditLog
-    trail: MongoAuditTrail
+    trail: AuditReader
     users: Users
     sessions: Sessions
     sign_in: SignIn

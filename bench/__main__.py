@@ -17,14 +17,27 @@ from temporalio.service import RPCError
 
 from bench.catalogue import RACED
 from bench.figures import Figure
-from bench.measures import bookings, growth, history, listing, memory, placing, race, reminders, sealed, search, sign_in
+from bench.measures import (
+    audit,
+    bookings,
+    growth,
+    history,
+    listing,
+    memory,
+    placing,
+    race,
+    reminders,
+    sealed,
+    search,
+    sign_in,
+)
 from bench.product import BenchError
 from bench.report import as_json, save, show
 from bench.rig import QUICK, Plan, Rig, Tell, rig
 from cli.output import explained
 from cli.signals import stoppable
 
-MEASURES = range(1, 13)
+MEASURES = range(1, 14)
 OPEN_FILES = 8192
 """A thousand clients' connections, here and in the API, which inherits the limit."""
 
@@ -34,7 +47,7 @@ MOST_ROUNDS = len(RACED) - 1
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs, measures nothing")
-    parser.add_argument("--only", type=int, action="append", choices=MEASURES, metavar="N", help="one measure, 1 to 12")
+    parser.add_argument("--only", type=int, action="append", choices=MEASURES, metavar="N", help="one measure, 1 to 13")
     parser.add_argument(
         "--rounds", type=int, choices=range(1, MOST_ROUNDS + 1), metavar="N", help="rounds, 5 if absent"
     )
@@ -63,6 +76,7 @@ _MEASURES: tuple[tuple[set[int], Callable[[Rig, set[int]], Awaitable[list[Figure
     ({race.NUMBER}, lambda system, _: race.measure(system)),
     ({search.NUMBER}, lambda system, _: search.measure(system)),
     ({sign_in.NUMBER}, lambda system, _: sign_in.measure(system)),
+    ({audit.NUMBER}, lambda system, _: audit.measure(system)),
     # Last: what it leaves open would wake up during the others.
     ({reminders.NUMBER}, lambda system, _: reminders.measure(system)),
 )

@@ -33,6 +33,7 @@ class Plan:
     growth_requests: int = 150
     searched: int = 1000
     sign_ins: int = 200
+    audited: int = 1_000_000
     racers: int = 1000
     open_workflows: int = 80
     reminders_open: int = 20_000
@@ -51,6 +52,7 @@ QUICK = Plan(
     growth_requests=20,
     searched=60,
     sign_ins=20,
+    audited=10_000,
     racers=60,
     open_workflows=6,
     reminders_open=60,

@@ -55,7 +55,7 @@ def number_of(stamp: object) -> int:
 
 
 class MongoAuditTrail:
-    """Implements `models.ports.AuditTrail` on the collection `audit`, and reads it."""
+    """Implements `models.ports.AuditTrail` and `models.compliance_ports.AuditReader` on the collection `audit`."""
 
     def __init__(self, database: Database) -> None:
         """The database as the audit writer sees it: insert and find."""

@@ -34,7 +34,7 @@ DECLARED: Final = Declared(
 
 
 class MongoConsents:
-    """Implements `models.ports.Consents` on the collection `consents`."""
+    """Implements `models.consent_ports.ConsentLedger` on the collection `consents`."""
 
     def __init__(self, database: Database, version: Callable[[Purpose], int]) -> None:
         """`version` tells which version of a purpose's notice is shown today."""

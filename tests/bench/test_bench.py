@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 110
-MEASURED = (*range(1, 8), *range(9, 13))
+MEASURED = (*range(1, 8), *range(9, 14))
 """All but the peer, which would have to be installed."""
 
 
@@ -23,7 +23,5 @@ def test_the_bench_measures_everything(tmp_path: Path) -> None:
     figures = json.loads(report.read_text())["figures"]
     assert {figure["measure"] for figure in figures} == set(MEASURED)
     assert all(figure["value"] is not None for figure in figures)
-    assert [figure["name"] for figure in figures if not figure["goal"]] == [figures[-1]["name"]], (
-        "all but one have a goal"
-    )
+    assert len([figure for figure in figures if not figure["goal"]]) == 1, "all but one have a goal"
     assert figures[-1]["name"] in done.stdout.replace("\n", " ")
