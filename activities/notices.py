@@ -24,7 +24,7 @@ from models.ids import notice_try_id
 from models.links import LinkPurpose
 from models.messaging import Brand, Channel, Letter, Message
 from models.notice_facts import Facts, Site, language_of, link, params_of
-from models.notice_kinds import KINDS, obsolete
+from models.notice_kinds import KINDS, not_before, obsolete
 from models.notice_ports import Accounts, Notices
 from models.notices import Ending, Notice, NoticeState, Plan, Skip
 from models.ports import Appointments, Consents, Directory, Notifications, Tenancy, Texts
@@ -101,8 +101,10 @@ class NoticeActivities:
             if skip is not None or appointment is None or recipient is None:
                 return Plan(skip=skip or Skip.GONE)
             channels = await self._channels(notice, recipient)
+            hours = appointment.policy.promotional_hours
             return Plan(
                 channels=channels,
+                not_before=not_before(KINDS[notice.template], recipient, hours, self._clock()),
                 receipt_seconds=appointment.policy.delivery_receipt_timeout_seconds,
                 skip=None if channels else Skip.NO_CHANNEL,
             )

@@ -8,12 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from models.booking import Appointment, AppointmentState
 from models.consents import Purpose
+from models.identity import Account
 from models.messaging import Template
 from models.notices import Notice, Skip
+from models.policy import PromotionalHours, QuietHours
+from models.quiet_hours import put_off
 from models.reminders import is_about
+
+INDIA: Final = "Asia/Kolkata"
+INDIAN: Final = "+91"
 
 _S = AppointmentState
 _AHEAD: Final = frozenset({_S.CONFIRMED, _S.CHECKED_IN})
@@ -62,6 +69,19 @@ KINDS: Mapping[Template, NoticeKind] = {
     Template.REVISIT_REMINDER: NoticeKind((*_ASKING, "book_link"), _OVER, purpose=Purpose.FOLLOW_UP),
 }
 """Every template that can be told of an appointment."""
+
+
+def not_before(kind: NoticeKind, recipient: Account, hours: PromotionalHours, now: datetime) -> datetime | None:
+    """When it may be told at the earliest, None for now: offers keep to their hours, everything else knows none.
+
+    The hours are those of the reader's clock; an Indian number's are India's, wherever its holder is.
+    """
+    if not kind.is_promotional:
+        return None
+    indian = (recipient.phone or "").startswith(INDIAN)
+    zone = ZoneInfo(INDIA if indian else recipient.timezone)
+    allowed = put_off(now, QuietHours(start=hours.end, end=hours.start), zone)
+    return allowed if allowed > now else None
 
 
 def obsolete(notice: Notice, appointment: Appointment, now: datetime) -> Skip | None:

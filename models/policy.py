@@ -52,6 +52,13 @@ class QuietHours(Model):
     end: ClockTime = time(8)
 
 
+class PromotionalHours(Model):
+    """Wall-clock hours of the reader in which offers may be told (in India 10:00 to 21:00, TCCCPR 2018)."""
+
+    start: ClockTime = time(10)
+    end: ClockTime = time(21)
+
+
 class RetentionDays(Model):
     """How long each class of data is kept after its purpose ends, in days."""
 
@@ -80,6 +87,7 @@ class TenantPolicy(Model):
     late_payment_watch_days: float = Field(default=7, gt=0, le=30)
     reminder_leads_minutes: tuple[Minutes, ...] = Field(default=(1440, 120), max_length=MAX_LEADS)
     quiet_hours: QuietHours = QuietHours()
+    promotional_hours: PromotionalHours = PromotionalHours()
     delivery_receipt_timeout_seconds: Seconds = 120
     sla_hours: float = Field(default=48, gt=0, le=24 * 60)
     review_calendar: ReviewCalendar | None = None
