@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed-$(LOCK_HASH)
 WORKERS ?= auto
 PACKAGES := models activities workflows adapters workers api cli sandbox bench tests
 
-.PHONY: help setup servers lint types imports test demo dev bench fault-matrix race format openapi histories lock licenses clean
+.PHONY: help setup servers lint types imports test demo dev bench fault-matrix race s3 format openapi histories lock licenses clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ fault-matrix: setup ## Every fault at every step of a booking; most of its time 
 
 race: setup ## A thousand clients after one slot
 	@exec $(BIN)/pytest -m race tests
+
+s3: setup ## Object storage by its S3 protocol, on a server that is built once
+	@$(BIN)/python -m sandbox.servers object-storage
+	@$(BIN)/pytest -m s3 tests/adapters
 
 format: $(INSTALLED) ## Apply ruff's format and safe fixes
 	@$(BIN)/ruff check --fix --quiet . || true

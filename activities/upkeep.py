@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.documents import AbandonedFiles
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.identity import System
@@ -12,6 +13,9 @@ from models.upkeep import PATIENCE, WORDS_KEPT, Beginner, Upkeep, UpkeepTally
 UPKEEP = System("the upkeep looks after all tenants")
 AT_ONCE = 500
 """So much of a kind in one turn: a heap that an outage has left is worked off within minutes."""
+
+FILES_AT_ONCE = 50
+"""Each may lie in some hundred objects, and a turn is to end within its time."""
 
 
 class Turn(Model):
@@ -23,8 +27,9 @@ class Turn(Model):
 class UpkeepActivities:
     """Begins what was promised and never begun; forgets what nobody needs any more."""
 
-    def __init__(self, upkeep: Upkeep, beginner: Beginner) -> None:
-        """Where it lies, and who begins it."""
+    def __init__(self, upkeep: Upkeep, beginner: Beginner, files: AbandonedFiles) -> None:
+        """Where it lies, who begins it, and what of it are files."""
+        self._files = files
         self._upkeep = upkeep
         self._beginner = beginner
 
@@ -45,9 +50,12 @@ class UpkeepActivities:
 
     @activity.defn(name="upkeep.forget")
     async def forget(self, turn: Turn) -> UpkeepTally:
-        """One-time codes, signed links and the addresses of those who never came."""
+        """One-time codes, signed links, the addresses of those who never came, and files that were given up."""
         with typed_failures():
             words = await self._upkeep.forget_words(UPKEEP, turn.at - WORDS_KEPT)
             activity.heartbeat()
             strangers = await self._upkeep.forget_strangers(UPKEEP, turn.at, AT_ONCE)
-        return UpkeepTally(words=words, strangers=strangers)
+            activity.heartbeat()
+            # Last, since object storage may be away while everything else is not.
+            files = await self._files.forget(turn.at, FILES_AT_ONCE)
+        return UpkeepTally(words=words, strangers=strangers, files=files)

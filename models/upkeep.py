@@ -41,6 +41,7 @@ class UpkeepTally(Model):
     messages: int = 0
     words: int = 0
     strangers: int = 0
+    files: int = 0
 
 
 class Upkeep(Protocol):

@@ -23,6 +23,7 @@ The servers are programs of their own, which the local stack starts and producti
 | MongoDB (`mongod` 6.0) | Server Side Public License 1.0 |
 | Valkey, or Redis up to 7.2 | BSD-3-Clause |
 | Temporal server and command | MIT |
+| versitygw (object storage) | Apache License 2.0 |
 """
 
 

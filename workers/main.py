@@ -17,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.compliance import AuditActivities
+from activities.documents import AbandonedFiles
 from activities.follow_up import FollowUpActivities, FollowUpSources
 from activities.messaging import MessagingActivities
 from activities.notices import NoticeActivities, Sources
@@ -28,6 +29,7 @@ from activities.reminders import ReminderActivities
 from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
+from adapters.files import ObjectFiles
 from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
@@ -206,7 +208,8 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     practices = PracticeActivities(stores.applications, stores.practices, invites)
     reporter = Reporter(client)
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, reporter)
-    upkeep = UpkeepActivities(stores.upkeep, reporter)
+    abandoned = AbandonedFiles(stores.documents, stores.uploads, ObjectFiles(settings.storage_url))
+    upkeep = UpkeepActivities(stores.upkeep, reporter, abandoned)
     messaging = MessagingActivities(
         stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
     )

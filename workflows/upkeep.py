@@ -20,9 +20,11 @@ class UpkeepWorkflow:
         turn = Turn(at=workflow.now())
         begun = await heartbeating(UpkeepActivities.begin, turn, SWEEP, "begin what was promised")
         forgotten = await heartbeating(UpkeepActivities.forget, turn, SWEEP, "forget what is over")
-        tally = begun.model_copy(update={"words": forgotten.words, "strangers": forgotten.strangers})
+        kinds = forgotten.model_dump(include={"words", "strangers", "files"})
+        tally = begun.model_copy(update=kinds)
         workflow.set_current_details(
             f"{tally.leaves} leaves and {tally.messages} messages begun, "
-            f"the words of {tally.words} messages and {tally.strangers} strangers forgotten"
+            f"the words of {tally.words} messages and {tally.strangers} strangers forgotten, "
+            f"{tally.files} files removed"
         )
         return tally

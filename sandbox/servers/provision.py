@@ -20,8 +20,7 @@ from pathlib import Path
 from sandbox.servers.cache import cache_directory, install_once
 from sandbox.servers.processes import Process
 
-_GO_MODULE = Path(__file__).parents[2] / "tools" / "temporal"
-_GO_PACKAGE = "github.com/temporalio/cli/cmd/temporal"
+_TOOLS = Path(__file__).parents[2] / "tools"
 _DOWNLOAD_SECONDS = 600
 _SDK_DOWNLOAD_SECONDS = 120
 _BUILD_SECONDS = 1800
@@ -54,6 +53,26 @@ class _Wheel:
     version: str
     sha256: str
     member: str
+
+
+@dataclass(frozen=True)
+class _GoTool:
+    """A program that Go builds from a module of ours, which pins it and everything that it is made of."""
+
+    name: str
+    package: str
+    expected: str
+    flags: str = ""
+
+    @property
+    def module(self) -> Path:
+        """The folder with its go.mod and go.sum."""
+        return _TOOLS / self.name
+
+    @property
+    def digest(self) -> str:
+        """What changes with anything that it is made of."""
+        return hashlib.sha256((self.module / "go.sum").read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,16 @@ _REDIS = _Program(
     ),
 )
 _TEMPORAL = _Program(title="Temporal", names=("temporal",), oldest=(1, 28), setting="VISITNOW_TEMPORAL_ADDRESS")
+_OBJECT_STORAGE = _Program(
+    title="object storage", names=("versitygw",), oldest=(1, 0), setting="VISITNOW_STORAGE_URL and AWS_ENDPOINT_URL"
+)
+_TEMPORAL_TOOL = _GoTool("temporal", "github.com/temporalio/cli/cmd/temporal", "3 to 5 minutes")
+_OBJECT_STORAGE_TOOL = _GoTool(
+    "versitygw",
+    "github.com/versity/versitygw/cmd/versitygw",
+    "1 to 2 minutes",
+    "-X main.Version=v1.8.0",  # else it says none
+)
 
 
 def report_to_stderr(line: str) -> None:
@@ -128,8 +157,7 @@ class Provisioner:
 
     def temporal(self) -> Path:
         """Return the path of the `temporal` command with its development server. Raises ProvisionError."""
-        digest = hashlib.sha256((_GO_MODULE / "go.sum").read_bytes()).hexdigest()[:16]
-        built = self._cache / f"temporal-{digest}"
+        built = self._cache / f"temporal-{_TEMPORAL_TOOL.digest}"
         downloaded = self._cache / "temporal-from-sdk"
         return self._first(
             _TEMPORAL,
@@ -138,7 +166,22 @@ class Provisioner:
                 (f"cache {built}", lambda: _existing(built / "temporal")),
                 (f"cache {downloaded}", lambda: _existing(downloaded / "temporal")),
                 ("the SDK's download", lambda: self._download_by_sdk(downloaded)),
-                ("go build", lambda: self._build(built)),
+                ("go build", lambda: self._build(_TEMPORAL, _TEMPORAL_TOOL, built)),
+            ],
+        )
+
+    def object_storage(self) -> Path:
+        """Return the path of `versitygw`, which speaks S3 over a folder. Raises ProvisionError.
+
+        Only the tests of object storage need it: everything else keeps its files in a folder.
+        """
+        built = self._cache / f"versitygw-{_OBJECT_STORAGE_TOOL.digest}"
+        return self._first(
+            _OBJECT_STORAGE,
+            [
+                ("PATH", lambda: self._on_path(_OBJECT_STORAGE)),
+                (f"cache {built}", lambda: _existing(built / "versitygw")),
+                ("go build", lambda: self._build(_OBJECT_STORAGE, _OBJECT_STORAGE_TOOL, built)),
             ],
         )
 
@@ -229,26 +272,26 @@ class Provisioner:
 
         return self._installed(target, target / "temporal", build)
 
-    def _build(self, target: Path) -> Path:
+    def _build(self, program: _Program, tool: _GoTool, target: Path) -> Path:
         go = shutil.which("go", path=self._environment.get("PATH", ""))
         if go is None:
             raise _NotHereError("no go on PATH to build it with (Go 1.26 or newer)")
 
         def build(folder: Path) -> None:
-            self._report("Temporal: building its command with Go (once, 3 to 5 minutes)")
+            self._report(f"{program.title}: building {tool.name} with Go (once, {tool.expected})")
             started = time.monotonic()
-            output = folder / "temporal"
-            command = [go, "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", str(output), _GO_PACKAGE]
+            output, flags = folder / tool.name, f"-s -w {tool.flags}".strip()
+            command = [go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", str(output), tool.package]
             environment = {**self._environment, "CGO_ENABLED": "0"}
             log = folder / "build.log"
-            process = Process("go build", command, log=log, environment=environment, directory=_GO_MODULE)
-            self._wait_for_build(process, started)
+            process = Process("go build", command, log=log, environment=environment, directory=tool.module)
+            self._wait_for_build(program.title, process, started)
             log.unlink()
-            self._report(f"Temporal: ready in {target} after {time.monotonic() - started:.0f} s")
+            self._report(f"{program.title}: ready in {target} after {time.monotonic() - started:.0f} s")
 
-        return self._installed(target, target / "temporal", build)
+        return self._installed(target, target / tool.name, build)
 
-    def _wait_for_build(self, process: Process, started: float) -> None:
+    def _wait_for_build(self, title: str, process: Process, started: float) -> None:
         process.start()
         try:
             while time.monotonic() - started < _BUILD_SECONDS:
@@ -256,7 +299,7 @@ class Provisioner:
                     code = process.wait(_HEARTBEAT_SECONDS)
                 except TimeoutError:
                     packages = process.log.read_bytes().count(b"\n")
-                    self._report(f"Temporal: {packages} packages after {time.monotonic() - started:.0f} s")
+                    self._report(f"{title}: {packages} packages after {time.monotonic() - started:.0f} s")
                     continue
                 if code:
                     raise _NotHereError(f"go build failed: {process.log_tail(5)}")

@@ -56,8 +56,14 @@ FILLED: Final = {
     "MONGODB_REPLICA_KEY": "replica",
     "REDIS_PASSWORD": "redis",
     "POSTGRES_PASSWORD": "postgres",
+    "STORAGE_ACCESS_KEY": "access",
+    "STORAGE_SECRET_KEY": "secret",
 }
 """What an operator fills in, and nothing that has a default."""
+
+
+STORAGE: Final = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+"""What every client of S3 reads, ours too."""
 
 
 def filled_in(text: str, environment: Mapping[str, str]) -> str:
@@ -159,7 +165,7 @@ def test_every_variable_is_a_setting_and_production_starts_with_them(name: str) 
     environment = environment_of(name, FILLED)
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     assert {key for key in environment if key.startswith(PREFIX)} <= known
-    assert set(environment) <= known, "ours read no other variables"
+    assert set(environment) <= known | STORAGE, "ours read no other variables"
     settings = settings_of(environment)
     assert not settings.is_development
     assert settings.razorpay_base_url == "https://api.razorpay.com"
@@ -298,7 +304,7 @@ def test_ports_are_published_on_this_host_only_and_databases_not_at_all() -> Non
 
 # Images
 
-PINNED: Final = re.compile(r"[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-[a-z0-9.]+)*(@sha256:[0-9a-f]{64})?")
+PINNED: Final = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.]+)*(@sha256:[0-9a-f]{64})?")
 
 
 def test_images_are_pinned() -> None:
@@ -308,7 +314,7 @@ def test_images_are_pinned() -> None:
     for image in [*bases, *(service["image"] for service in SERVICES.values())]:
         assert PINNED.fullmatch(image), image
         if not image.startswith("postgres:"):  # has had two numbers since version 10
-            assert re.search(r":\d+\.\d+\.\d+", image), image
+            assert re.search(r":v?\d+\.\d+\.\d+", image), image
     temporal = {SERVICES[name]["image"].split(":")[1] for name in ("temporal", "temporal-schema", "temporal-namespace")}
     assert len(temporal) == 1, "the schema's tool and the server are of one version"
 
@@ -357,7 +363,7 @@ def test_the_image_installs_what_was_tested_and_no_tool_of_the_tests() -> None:
 
 def test_the_scripts_are_executable_and_of_good_grammar() -> None:
     scripts = sorted((ROOT / "deploy").rglob("*.sh"))
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for script in scripts:
         assert script.stat().st_mode & 0o111, script
         shell = script.read_text().splitlines()[0].removeprefix("#!")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
 from adapters.connections import connect_temporal, mongo_addresses
+from adapters.files import ObjectFiles
 from adapters.mongo.repositories import Repositories
+from models.documents_ports import DamagedError
 from models.identity import System
 from models.ids import random_id
 from models.publishing import Leave
 from models.upkeep import PATIENCE
+from tests.adapters.mongo.visit_calls import an_upload
 from tests.booking.town import turn
 from tests.clinics import offer
 from tests.messaging.support import an_otp, ended
@@ -99,3 +103,24 @@ async def test_a_leave_that_was_never_begun_is_taken_and_one_whose_end_was_inter
     assert (await turn(temporal)).leaves >= 1
     await _until_state(shared_stack, leave, "ended")
     assert shared_stack.db.slots.count_documents({"leave_id": leave.id}) == 0
+
+
+async def test_an_upload_that_was_given_up_is_removed_with_its_bytes(
+    shared_stack: Stack, temporal: Client, stores: Repositories
+) -> None:
+    files = ObjectFiles(shared_stack.settings.storage_url)
+    over = an_upload(expires_at=datetime.now(UTC) - timedelta(minutes=1))
+    running = an_upload(expires_at=datetime.now(UTC) + timedelta(hours=1))
+    pieces = {}
+    for upload in (over, running):
+        await stores.uploads.open(TEST, upload)
+        pieces[upload.id] = await files.put_piece(upload, 0, b"some bytes")
+        assert await stores.uploads.add(TEST, upload.id, pieces[upload.id])
+    assert (await turn(temporal)).files >= 1
+    assert await stores.uploads.find(TEST, over.id) is None
+    left = await stores.uploads.find(TEST, running.id)
+    assert left is not None
+    assert [one async for one in files.read_pieces(left)] == [b"some bytes"]
+    gone = over.model_copy(update={"pieces": (pieces[over.id],)})
+    with pytest.raises(DamagedError):
+        await anext(files.read_pieces(gone))
