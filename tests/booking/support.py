@@ -32,6 +32,9 @@ people are told of that, and the search's entries, which it makes anew every now
 _LATER = {"appointments": {"reminders": 0, "follow_up": 0}}
 """What is noted after the fact within what people change: why a visit that is booked late is not reminded of."""
 
+_BY_THEMSELVES = ("notify:", "reminder:")
+"""Workflows that begin after the fact, some of them when a reminder is due."""
+
 QUIET_SECONDS = 20.0
 
 
@@ -183,7 +186,11 @@ async def _dump(stack: Stack, client: Client) -> World:
         for name in sorted(stack.db.list_collection_names())
         if name not in _IDLE
     }
-    found = {(one.id, one.run_id): one.start_time async for one in client.list_workflows()}
+    found = {
+        (one.id, one.run_id): one.start_time
+        async for one in client.list_workflows()
+        if not one.id.startswith(_BY_THEMSELVES)
+    }
     return World(documents, found)
 
 
