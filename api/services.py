@@ -33,6 +33,7 @@ from api.profiles import Profiles
 from api.publishing import Publisher
 from api.receiving import Receiving
 from api.reviews import Reviewing
+from api.rights import RightsDesk
 from api.search import Searching
 from api.sessions import Sessions
 from api.sign_in import SignIn
@@ -86,6 +87,7 @@ class Services:
     profiles: Profiles
     consenting: Consenting
     reviewing: Reviewing
+    rights: RightsDesk
     staff: Staff
     walk_ins: WalkIns
     task_list: TaskList

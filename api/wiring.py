@@ -40,6 +40,7 @@ from api.presenter import Presenter
 from api.publishing import Publisher
 from api.receiving import Receiving
 from api.reviews import Reviewing
+from api.rights import RightsDesk
 from api.search import Searching
 from api.services import Services
 from api.staff_tasks import TaskList
@@ -206,6 +207,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         profiles=people.profiles,
         consenting=people.consenting,
         reviewing=Reviewing(stores.reviews, stores.directory, people.audit, gateway.follow_ups),
+        rights=RightsDesk(stores.rights, stores.appointments, gateway.rights, people.audit, key=settings.id_secret),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),

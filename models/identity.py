@@ -52,6 +52,8 @@ class Permission(StrEnum):
     ACCESS_LOG_OWN = "access_log:own"
     AUDIT_READ = "audit:read"
     DAY_READ = "day:read"
+    RIGHTS_OWN = "rights:own"
+    RIGHTS_ANSWER = "rights:answer"
     REVIEW_WRITE = "review:write"
     REVIEW_MODERATE = "review:moderate"
     STAFF_READ = "staff:read"
@@ -98,6 +100,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.DEPENDANT_MANAGE,
             Permission.CONSENT_OWN,
             Permission.REVIEW_WRITE,
+            Permission.RIGHTS_OWN,
             Permission.ACCESS_LOG_OWN,
             Permission.DOCUMENT_ADD,
         }
@@ -113,6 +116,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.TEMPLATE_MANAGE,
             Permission.REFUND_CREATE,
             Permission.SETTINGS_MANAGE,
+            Permission.RIGHTS_ANSWER,
             Permission.STAFF_READ,
             Permission.STAFF_MANAGE,
             Permission.AUDIT_READ,
@@ -129,6 +133,7 @@ PLATFORM_ADMIN_PERMISSIONS = frozenset(
         Permission.PASSWORD_OWN,
         Permission.APPLICATION_REVIEW,
         Permission.REVIEW_MODERATE,
+        Permission.RIGHTS_ANSWER,
         Permission.AUDIT_READ,
     }
 )

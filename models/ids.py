@@ -118,6 +118,11 @@ def notice_workflow_id(notice_id: str) -> str:
     return f"notify:{notice_id}"
 
 
+def rights_workflow_id(request_id: str) -> str:
+    """The workflow that stays with this request by right."""
+    return f"rights:{request_id}"
+
+
 def reminder_workflow_id(appointment_id: str) -> str:
     """The workflow that reminds of this appointment."""
     return f"reminder:{appointment_id}"

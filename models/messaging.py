@@ -32,6 +32,8 @@ class Template(StrEnum):
     PRACTICE_NOT_YET_LIVE = "practice_not_yet_live"
     PRACTICE_LIVE = "practice_live"
     REVIEW_DUE = "review_due"
+    RIGHTS_DUE = "rights_due"
+    RIGHTS_ANSWERED = "rights_answered"
     APPOINTMENT_REMINDER = "appointment_reminder"
     APPOINTMENT_CONFIRMED = "appointment_confirmed"
     APPOINTMENT_RESCHEDULED = "appointment_rescheduled"

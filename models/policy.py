@@ -92,6 +92,8 @@ class TenantPolicy(Model):
     sla_hours: float = Field(default=48, gt=0, le=24 * 60)
     review_calendar: ReviewCalendar | None = None
     not_live_reminder_hours: float = Field(default=72, gt=0, le=24 * 30)
+    grievance_days: float = Field(default=90, gt=0, le=90, description="Rules 2025, rule 14(3): at most 90.")
+    correction_days: float = Field(default=30, gt=0, le=90)
     deletion_grace_days: float = Field(default=7, ge=0, le=90)
     retention_days: RetentionDays = RetentionDays()
     feedback_after_minutes: Minutes = 120

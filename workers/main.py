@@ -26,6 +26,7 @@ from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
 from activities.reminders import ReminderActivities
+from activities.rights import RightsActivities
 from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
@@ -65,6 +66,7 @@ from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_
 from workflows.reminders import ReminderWorkflow
 from workflows.reminding import ReminderFollower
 from workflows.reporter import Reporter
+from workflows.rights import RightsWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 CACHED_WORKFLOWS = 500
@@ -77,7 +79,13 @@ BOOKING_WORKFLOWS: Final[tuple[type, ...]] = (
     LeaveWorkflow,
     OnboardingWorkflow,
 )
-NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (MessageWorkflow, NotifyWorkflow, ReminderWorkflow, FollowUpWorkflow)
+NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (
+    MessageWorkflow,
+    NotifyWorkflow,
+    ReminderWorkflow,
+    FollowUpWorkflow,
+    RightsWorkflow,
+)
 BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow, AuditSealingWorkflow)
 
 SHUTDOWN = timedelta(seconds=5)
@@ -217,6 +225,9 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     audit = AuditActivities(
         stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys).sign_seal
     )
+    rights = RightsActivities(
+        stores.rights, stores.users, messenger, public_url=settings.public_url, officers=settings.reviewers_email
+    )
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
         Family.BOOKING: (
@@ -233,6 +244,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(_notices(settings, wired)),
                 *_steps(reminders),
                 *_steps(_follow_ups(stores)),
+                *_steps(rights),
             ],
         ),
         Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep), *_steps(audit)]),

@@ -62,6 +62,7 @@ from workflows.onboarding_gateway import OnboardingGateway
 from workflows.placement import Placement, Placements, WalkIn, Wish
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reporter import Reporter
+from workflows.rights_gateway import RightsGateway
 from workflows.visit_gateway import Move, VisitGateway
 
 TENTATIVE = timedelta(seconds=30)
@@ -80,7 +81,16 @@ QUERY_TIMEOUT = timedelta(seconds=3)
 NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
-__all__ = ["DurableMessenger", "DurableNotifier", "Move", "Placement", "Stores", "WalkIn", "WorkflowGateway"]
+__all__ = [
+    "DurableMessenger",
+    "DurableNotifier",
+    "Move",
+    "Placement",
+    "RightsGateway",
+    "Stores",
+    "WalkIn",
+    "WorkflowGateway",
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class WorkflowGateway:
         self._reporter = Reporter(client)
         self.visits = VisitGateway(client, stores.appointments, self._placements)
         self.follow_ups = FollowUps(client)
+        self.rights = RightsGateway(client, stores.tenancy)
         self.onboarding = OnboardingGateway(client, stores.applications, stores.tenancy)
         self._router = WebhookRouter(stores.inbox, stores.appointments, stores.payments, self._reporter)
         self._id_secret = id_secret

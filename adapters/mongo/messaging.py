@@ -169,14 +169,14 @@ class MongoNotifications:
         found = await self._notifications.find(
             scoped(scope, {"notice_id": {"$in": list(notice_ids)}}),
             {"sealed": 0},
-            sort=[("created_at", ASCENDING)],
             comment=reason_of(scope),
         ).to_list(None)
         known = set(Delivered.model_fields) - {"id"}
-        return [
+        tries = [
             Delivered.model_validate({"id": one["_id"], **{name: one[name] for name in known if name in one}})
             for one in found
         ]
+        return sorted(tries, key=lambda one: one.created_at)
 
     @answering
     async def of_provider(self, scope: Scope, provider_id: str) -> str | None:

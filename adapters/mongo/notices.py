@@ -18,11 +18,7 @@ from models.notices import Ending, Notice, NoticeRecord, NoticeState
 
 DECLARED: Final = Declared(
     "notices",
-    (
-        IndexModel(
-            [("tenant_id", ASCENDING), ("appointment_id", ASCENDING), ("created_at", ASCENDING)], name="of_appointment"
-        ),
-    ),
+    (IndexModel([("appointment_id", ASCENDING), ("created_at", ASCENDING)], name="of_appointment"),),
 )
 
 

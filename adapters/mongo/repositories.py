@@ -32,6 +32,7 @@ from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.reminders import MongoReminders
 from adapters.mongo.reviews import MongoReviews
+from adapters.mongo.rights import MongoRightsRequests
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
@@ -99,6 +100,7 @@ class Repositories:
     reviews: MongoReviews
     documents: MongoDocuments
     uploads: MongoUploads
+    rights: MongoRightsRequests
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
@@ -158,6 +160,7 @@ class Repositories:
             consents=MongoConsents(database, FileNotices().version),
             tokens=MongoTokens(database),
             consultations=MongoConsultations(database, vault),
+            rights=MongoRightsRequests(database, vault),
             reviews=MongoReviews(database, vault, on_published),
             documents=MongoDocuments(database, vault),
             uploads=MongoUploads(database, vault),

@@ -51,10 +51,12 @@ class MongoTemplates:
         """One read by an index, in the order of keys and languages."""
         found = await self._templates.find(
             scoped(scope, {"tenant_id": tenant_id}),
-            sort=[("key", ASCENDING), ("language", ASCENDING), ("number", ASCENDING)],
+            sort=[("key", ASCENDING), ("language", ASCENDING), ("number", DESCENDING)],
             comment=reason_of(scope),
         ).to_list(None)
-        newest = {(one["key"], one["language"]): one for one in found}
+        newest: dict[tuple[object, object], Document] = {}
+        for one in found:
+            newest.setdefault((one["key"], one["language"]), one)
         return [_template(one) for one in newest.values()]
 
     @answering

@@ -12,6 +12,7 @@ from typing import Final
 from cli.demo.practice import a_practice_joins
 from cli.demo.stage import Ending, Say, Stage, StoryError, Time, Visitor, insist, order_of, seen
 from cli.demo.views import AppointmentSeen, SlotTakenSeen
+from cli.demo.visit import a_visit
 from models.booking import AppointmentState
 from models.payments import PaymentState
 
@@ -170,6 +171,13 @@ ACTS: Final = (
         AppointmentState.CONFIRMED,
         PaymentState.DUE_AT_CLINIC,
         a_practice_joins,
+    ),
+    Act(
+        "A visit, from booking to review",
+        "moved, reminded, seen, followed up, rated",
+        AppointmentState.COMPLETED,
+        PaymentState.CAPTURED,
+        a_visit,
     ),
 )
 

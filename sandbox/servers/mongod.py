@@ -54,6 +54,7 @@ APPLICATION_COLLECTIONS = (
     "refunds",
     "relay_leases",
     "reviews",
+    "rights_requests",
     "rollups",
     "services",
     "sessions",

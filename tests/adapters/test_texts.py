@@ -27,6 +27,9 @@ PARAMS = {
     "reference": "VN-7K3M9QRT",
     "when": "Tue 24 Nov 2026, 10:15 am",
     "refund_amount": "₹600.00",
+    "request": "rrq_1",
+    "percent": "80",
+    "received": "2026-11-23",
     "refunded": "yes",
     "voided": "yes",
     **dict.fromkeys(

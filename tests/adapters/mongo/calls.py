@@ -28,11 +28,12 @@ from models.providers import Clinic, Practitioner, Provider, TenantRecord
 from models.publishing import Leave, LeaveState, LeaveTally
 from models.reminders import Fate, Outcome, Reminder
 from models.reviews import Rating, Review
+from models.rights import RightsRequest
 from models.seals import Batch
 from models.search import SearchQuery
 from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import follow_up_calls, people, review_calls
+from tests.adapters.mongo import follow_up_calls, people, review_calls, rights_calls
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -89,6 +90,7 @@ class World:
     visit: Visit
     review: Review
     task: StaffTask
+    right: RightsRequest
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -157,6 +159,7 @@ async def build(stores: Repositories) -> World:
         visit=await a_visit(stores, appointment),
         review=await review_calls.build(stores, ended),
         task=await follow_up_calls.build(stores, appointment),
+        right=await rights_calls.build(stores, ended),
     )
 
 
@@ -196,6 +199,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **_on_reminders(stores, world),
         **review_calls.on_records(stores, world.review),
         **follow_up_calls.on_records(stores, world.appointment, world.task),
+        **rights_calls.on_records(stores, world.right),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
