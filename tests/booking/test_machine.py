@@ -226,9 +226,17 @@ class Life(RuleBasedStateMachine):
         self.placed += won
         self.scene.bookings += won
 
-    @rule(place=st.integers(0, 30), outcome=st.sampled_from(["authorized", "captured"]), told=st.booleans())
-    def book_and_pay(self, place: int, outcome: str, *, told: bool) -> None:
-        """As most people do: at the clinic with enough time it is confirmed, at the other one it may be too late."""
+    @rule(
+        place=st.integers(0, 30),
+        outcome=st.sampled_from(["authorized", "captured"]),
+        told=st.booleans(),
+        then=st.sampled_from([(), (), ("no-show",), ("check-in",), ("check-in", "start"), tuple(SAID)]),
+    )
+    def book_and_pay(self, place: int, outcome: str, *, told: bool, then: tuple[str, ...]) -> None:
+        """As most people do: at the clinic with enough time it is confirmed, at the other one it may be too late.
+
+        Some come at once, as far as the clinic says so.
+        """
         before = len(self.placed)
         self.place([place])
         for booking in self.placed[before:]:
@@ -239,6 +247,8 @@ class Life(RuleBasedStateMachine):
                 self.scene.run(self.scene.report(booking, booking.payments[-1]))
             seen = self.scene.run(eventually(partial(self.scene.look, booking), lambda one: one["state"] != "held"))
             assert seen["state"] in ({"confirmed"} if self.in_time else {"confirmed", "expired"})
+            for step in then if seen["state"] == "confirmed" else ():
+                self._say(booking, step)
 
     async def _order(self, booking: Booking) -> str | None:
         return self._order_of(booking)
@@ -303,7 +313,9 @@ class Life(RuleBasedStateMachine):
     @rule(which=WHICH, step=st.sampled_from(sorted(SAID)))
     def say(self, which: int, step: str) -> None:
         """The clinic says how far a visit is."""
-        booking = self._visit(which)
+        self._say(self._visit(which), step)
+
+    def _say(self, booking: Booking, step: str) -> None:
         answer = self.scene.run(self.scene.send(self.staff, booking, step, {}))
         self._log(booking, f"{step}: {answer.status_code}")
         if answer.status_code == 200:
