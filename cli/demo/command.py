@@ -19,8 +19,8 @@ from cli.signals import ignore_signals, stoppable
 from cli.stack import LocalStack
 from models.policy import TenantPolicy
 
-HASTE: Final = TenantPolicy(payment_window_seconds=5, payment_grace_seconds=2)
-"""The story's tenant gives its patients seconds, so that nobody waits ten minutes for a hold to expire."""
+HASTE: Final = TenantPolicy(payment_window_seconds=5, payment_grace_seconds=2, feedback_after_seconds=2)
+"""The story's tenant knows seconds only, so that nobody waits ten minutes for a hold to expire."""
 
 GUEST: Final = 500
 WATCH_SECONDS: Final = 0.5
@@ -74,5 +74,6 @@ async def _held_for_the_audience(stage: Stage) -> str | None:
 
 def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> list[tuple[str, str]]:
     links = [(f"Workflow of “{one.act.title}”", one.link) for one in played if one.link is not None]
+    links += [("What came to whose phone and mailbox", f"{stack.sandbox_url}/inbox")]
     links += [("API docs", f"{stack.api_url}/docs"), ("Temporal UI", stack.settings.temporal_ui_url)]
     return links if checkout is None else [*links, ("Pay a waiting booking yourself", checkout)]

@@ -87,7 +87,6 @@ class Stage:
     def __init__(self, stack: LocalStack) -> None:
         """Nothing is sent yet."""
         self._settings = stack.settings
-        self._sandbox_url = stack.sandbox_url
         limits = httpx.Limits(max_connections=100)
         self.api = httpx.AsyncClient(base_url=f"{stack.api_url}/v1", timeout=PATIENCE, limits=limits, trust_env=False)
         self._control = httpx.AsyncClient(base_url=f"{stack.sandbox_url}/_control", timeout=PATIENCE, trust_env=False)
@@ -120,10 +119,6 @@ class Stage:
         body = {"challenge_id": asked.challenge_id, "code": codes[0], "name": name}
         token = seen(await self.api.post("/auth/otp/verify", json=body), TokenSeen).access_token
         return Visitor(self.api, {"Authorization": f"Bearer {token}"})
-
-    def inbox_of(self, address: str) -> str:
-        """The page that shows somebody's phone or mailbox."""
-        return f"{self._sandbox_url}/inbox/{address}"
 
     def _headers(self, account: Account) -> dict[str, str]:
         return {"Authorization": f"Bearer {mint(self._settings, account)}"}

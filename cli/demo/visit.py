@@ -38,20 +38,21 @@ async def a_visit(stage: Stage, say: Say) -> Ending:
     times = await _two_times(stage)
     await _remind_before(stage, times.sooner)
     booked = await _booked(stage, sunita, times.later)
-    await _told(stage, "confirmed", booked)
+    await _told(stage, "confirmed", booked.reference)
     due = await _reminder_due(stage, booked.id)
     say(f"Sunita's phone says that {times.later} is confirmed; she takes an earlier time")
     moved = await sunita.reschedule(booked.id, times.sooner)
     insist(moved.id == booked.id and moved.start == times.sooner.start, "the visit has not moved")
     insist(await _reminder_due(stage, booked.id, before=due) < due, "the reminder has not moved with the visit")
-    await _told(stage, "reminder", moved)
+    await _told(stage, "reminder", booked.reference)
     say("the reminder has come, at the time of the moved visit; Sunita goes there")
     await _is_seen(stage, moved)
-    say("seen and treated; the summary is on her phone, and so is the question how it was")
-    await _told(stage, "how was", moved)
+    await _told(stage, "the summary of your visit", booked.reference)
+    say("seen and treated, the summary is on her phone; now she is asked how it was")
+    await _told(stage, "how was your visit", "/v1/links/")
     await _rated(stage, sunita, moved)
     completed = await sunita.until(moved.id, lambda one: one.state is AppointmentState.COMPLETED, "it is completed")
-    return Ending(completed, f"reminded, seen, rated: {stage.inbox_of(PHONE)}")
+    return Ending(completed, f"moved, reminded, seen and rated: {completed.reference}")
 
 
 class _Times(NamedTuple):
@@ -86,10 +87,10 @@ async def _booked(stage: Stage, sunita: Visitor, when: Time) -> AppointmentSeen:
     return await sunita.until(held.id, lambda one: one.state is AppointmentState.CONFIRMED, "it is confirmed")
 
 
-async def _told(stage: Stage, words: str, about: AppointmentSeen) -> None:
-    """Wait until the phone has a message with these words and the visit's reference."""
+async def _told(stage: Stage, words: str, more: str) -> None:
+    """Wait until the phone has a message with these words, in whichever case, and with what else it needs."""
     give_up = time.monotonic() + PATIENCE
-    while not any(words in one.lower() and about.reference in one for one in await stage.letters_to(PHONE)):
+    while not any(words in one.lower() and more in one for one in await stage.letters_to(PHONE)):
         if time.monotonic() > give_up:
             raise StoryError(f"no message with {words!r} has come")
         await asyncio.sleep(POLL_SECONDS)

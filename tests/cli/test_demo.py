@@ -14,7 +14,15 @@ from tests.cli.stack import visitnow
 def test_every_act_ends_as_the_story_says(tmp_path: Path) -> None:
     told = visitnow(tmp_path, "demo", "--once")
     assert told.returncode == 0, told.stdout + told.stderr
-    for act in ("A booking, paid", "Nobody pays", "Paid too late", "Cancelled in time", "Cancelled late", "Fifty"):
+    for act in (
+        "A booking, paid",
+        "Nobody pays",
+        "Paid too late",
+        "Cancelled in time",
+        "Cancelled late",
+        "Fifty",
+        "A visit",
+    ):
         assert act in told.stdout
-    assert told.stdout.count("/workflows/booking:apt_") == 7
+    assert told.stdout.count("/workflows/booking:apt_") == 8
     assert list(tmp_path.iterdir()) == []
