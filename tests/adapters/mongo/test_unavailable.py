@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 
@@ -69,7 +70,9 @@ async def test_every_method_gives_up_in_time(stores: Repositories, dead: Reposit
     assert {
         name: answer for name, answer in zip(named, answers, strict=True) if not isinstance(answer, UnavailableError)
     } == {}
-    assert time.monotonic() - began < 15
+    # Each gives up after two seconds, as soon as one of the driver's threads is free for it.
+    turns = -(-len(named) // int(os.environ["MOTOR_MAX_WORKERS"]))
+    assert time.monotonic() - began < 2 * turns + 5
 
 
 @pytest.mark.parametrize(
