@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +80,7 @@ class LinkPages:
             path=path,
             query=f"?lang={language}",
             visit=visit,
-            standing=_standing(visit, words) if visit else "",
+            standing=_standing(visit, words, when) if visit else "",
             problem=_problem(problem, words) if problem else None,
             when=when,
             chosen=chosen,
@@ -91,7 +91,9 @@ class LinkPages:
         return HTMLResponse(text, ERRORS[problem.code].status if problem else 200, headers)
 
 
-def _standing(visit: LinkedVisitView, words: Mapping[str, Any]) -> str:
+def _standing(visit: LinkedVisitView, words: Mapping[str, Any], when: Callable[[datetime], str]) -> str:
+    if visit.choose_until is not None:
+        return str(words["standings"]["away"]).format(until=when(visit.choose_until))
     attends = visit.attending and visit.state is AppointmentState.CONFIRMED
     return str(words["standings"]["attending" if attends else visit.state])
 

@@ -27,7 +27,7 @@ from models.publishing import (
 )
 from models.publishing_ports import Leaves, Publications
 from models.wallclock import midnight
-from workflows.gateway import WorkflowGateway
+from workflows.gateway import AbsenceGateway, WorkflowGateway
 
 LONGEST_LEAVE: Final = timedelta(days=366)
 
@@ -42,13 +42,15 @@ class Publisher:
         leaves: Leaves,
         claims: Claims,
         gateway: WorkflowGateway,
+        absence: AbsenceGateway,
     ) -> None:
-        """Where profiles, bookings, leaves and their blocks are, and who takes leaves that last."""
+        """Where profiles, bookings, leaves and their blocks are; who takes leaves, and who sees to the patients."""
         self._publications = publications
         self._appointments = appointments
         self._leaves = leaves
         self._claims = claims
         self._gateway = gateway
+        self._absence = absence
 
     async def published(self, scope: Scope, provider_id: str) -> Published:
         """What is published now. Raises `not_found`."""
@@ -112,7 +114,7 @@ class Publisher:
         return published, await self._leaves.page(scope, published.provider, limit, cursor)
 
     async def end_leave(self, scope: Scope, leave_id: str) -> Leave:
-        """Give the blocked time back, and nothing else. Raises `not_found`.
+        """Give the blocked time back; visits that still stand within it stay. Raises `not_found`.
 
         While it is being given back it is still listed, so that whoever was interrupted can ask again.
         """
@@ -123,6 +125,7 @@ class Publisher:
         await self._leaves.advance(scope, leave, LeaveState.ENDING)
         await self._claims.unblock(scope, leave.id, provider)
         await self._leaves.advance(scope, leave, LeaveState.ENDED)
+        await self._absence.ended(leave.id)
         return leave
 
 

@@ -47,7 +47,7 @@ from api.staff_tasks import TaskList
 from api.streams import Streams
 from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
-from workflows.gateway import DurableMessenger, DurableNotifier, Stores, WorkflowGateway
+from workflows.gateway import AbsenceGateway, DurableMessenger, DurableNotifier, Stores, WorkflowGateway
 
 DRAIN_SECONDS = 5.0
 """How long work that goes on after its answer may take when the process ends; a sweep does what is left."""
@@ -152,6 +152,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         stores.tenancy,
     )
     gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
+    absence = AbsenceGateway(client, gateway.visits, stores.offers, stores.leaves)
     presenter = Presenter(stores.directory, settings)
     free_times = FreeTimes(
         stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
@@ -212,7 +213,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),
         presenter=presenter,
-        publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway),
+        publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway, absence),
         consulting=Consulting(stores.consultations, stores.directory, stores.users),
         free_times=free_times,
         links=VisitLinks(
@@ -221,6 +222,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             stores.users,
             gateway,
             presenter,
+            absence=absence,
             free_times=free_times,
             secret=settings.id_secret,
         ),

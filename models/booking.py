@@ -250,9 +250,13 @@ class Placed(Model):
 
 
 class Cancel(Model):
-    """Cancel one appointment; a clinic's cancellation gives everything back."""
+    """Cancel one appointment; a clinic's cancellation gives everything back.
+
+    With `only_at` only as long as its visit begins then: whoever has moved it meanwhile keeps it.
+    """
 
     actor: Actor
+    only_at: UtcDatetime | None = None
 
 
 class RefundOutcome(Model):

@@ -34,6 +34,8 @@ class Template(StrEnum):
     REVIEW_DUE = "review_due"
     RIGHTS_DUE = "rights_due"
     RIGHTS_ANSWERED = "rights_answered"
+    ABSENCE_OFFER = "absence_offer"
+    ABSENCE_OVER = "absence_over"
     APPOINTMENT_REMINDER = "appointment_reminder"
     APPOINTMENT_CONFIRMED = "appointment_confirmed"
     APPOINTMENT_RESCHEDULED = "appointment_rescheduled"

@@ -86,8 +86,13 @@ def when(facts: Facts) -> str:
 
     The place is named where the reader's clock and the clinic's show different times.
     """
-    start, video = facts.appointment.start, facts.appointment.service.mode is VisitMode.VIDEO
-    there, here = (start.astimezone(ZoneInfo(zone)) for zone in (facts.appointment.timezone, facts.recipient.timezone))
+    return _on_the_wall(facts, facts.appointment.start)
+
+
+def _on_the_wall(facts: Facts, instant: datetime) -> str:
+    video = facts.appointment.service.mode is VisitMode.VIDEO
+    zones = facts.appointment.timezone, facts.recipient.timezone
+    there, here = (instant.astimezone(ZoneInfo(zone)) for zone in zones)
     pattern = _WHEN if there.utcoffset() == here.utcoffset() else f"{_WHEN} '('VVV')'"
     # CLDR puts narrow spaces into times, which would make every text message a longer one.
     return " ".join(format_datetime(here if video else there, pattern, locale=f"{facts.language}_IN").split())
@@ -129,6 +134,7 @@ VARIABLES: Mapping[str, Callable[[Facts], str]] = {
     "refunded": _refunded,
     "voided": _voided,
     "attend_link": lambda facts: link(facts, LinkPurpose.ATTEND),
+    "choose_until": lambda facts: _on_the_wall(facts, facts.notice.expires_at),
     "choose_link": lambda facts: link(facts, LinkPurpose.CHOOSE),
     "review_link": lambda facts: link(facts, LinkPurpose.REVIEW),
     "summary_link": lambda facts: link(facts, LinkPurpose.SUMMARY),

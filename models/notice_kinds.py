@@ -59,6 +59,8 @@ KINDS: Mapping[Template, NoticeKind] = {
     Template.APPOINTMENT_CANCELLED: NoticeKind(
         (*VISIT, "book_link", "refunded"), frozenset({_S.CANCELLED}), calendar=True
     ),
+    Template.ABSENCE_OFFER: NoticeKind((*VISIT, "choose_link", "choose_until"), frozenset({_S.CONFIRMED}), ahead=True),
+    Template.ABSENCE_OVER: NoticeKind((*VISIT, "attend_link"), frozenset({_S.CONFIRMED}), ahead=True),
     Template.APPOINTMENT_EXPIRED: NoticeKind((*VISIT, "book_link", "voided"), frozenset({_S.EXPIRED})),
     Template.APPOINTMENT_MISSED: NoticeKind((*VISIT, "book_link"), frozenset({_S.NO_SHOW})),
     Template.PAYMENT_LATE: NoticeKind((*VISIT, "book_link", "voided")),

@@ -101,6 +101,15 @@ class TenantPolicy(Model):
     reminder_lead_seconds: Annotated[tuple[Seconds, ...], Field(max_length=MAX_LEADS)] | None = Field(
         default=None, description="In place of the leads above; in development only."
     )
+    absence_choice_hours: float = Field(
+        default=24,
+        gt=0,
+        le=24 * 14,
+        description="How long a patient may choose another time when the doctor is away; never beyond the visit.",
+    )
+    absence_choice_seconds: Seconds | None = Field(
+        default=None, description="In place of the hours above; in development only."
+    )
     deletion_grace_seconds: int | None = Field(
         default=None, ge=0, le=86_400 * 90, description="In place of the days above; in development only."
     )
@@ -124,6 +133,13 @@ class TenantPolicy(Model):
     def payment_window(self) -> timedelta:
         """How long the patient sees a deadline for."""
         return timedelta(seconds=self.payment_window_seconds)
+
+    @property
+    def absence_choice(self) -> timedelta:
+        """How long a patient may choose another time when the doctor is away."""
+        if self.absence_choice_seconds is not None:
+            return timedelta(seconds=self.absence_choice_seconds)
+        return timedelta(hours=self.absence_choice_hours)
 
     @property
     def payment_grace(self) -> timedelta:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from models.absence import OfferTally
 from models.availability import Availability, covers
 from models.base import Id, Model, UtcDatetime
 from models.errors import Code, FieldError, VisitNowError
@@ -56,10 +57,11 @@ STANDING = frozenset({LeaveState.TAKING, LeaveState.TAKEN})
 
 
 class LeaveTally(Model):
-    """What a leave has met: open bookings within it, and the claims that block its free time."""
+    """What a leave has met: open bookings within it, the claims that block its free time, and its offers so far."""
 
     appointments: int = 0
     blocks: int = 0
+    offers: OfferTally = OfferTally()
 
 
 class Leave(Model):

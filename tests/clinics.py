@@ -19,6 +19,9 @@ QUICK = TenantPolicy(payment_window_seconds=2, payment_grace_seconds=1, max_unpa
 FLASH = TenantPolicy(payment_window_seconds=1, payment_grace_seconds=0, max_unpaid_holds=10_000)
 """Whoever does not pay at once is too late."""
 
+BRISK = TenantPolicy(absence_choice_seconds=12, max_unpaid_holds=10_000)
+"""Whoever's doctor is away makes up their mind within seconds."""
+
 STRICT = TenantPolicy(
     max_unpaid_holds=2,
     min_notice_minutes=180,
@@ -35,6 +38,7 @@ SWIFT_TENANT = TenantRecord(id="tnt_swift", slug="swift", name="Swift Clinics", 
 _FLASH = TenantRecord(id="tnt_flash", slug="flash", name="Flash Clinics", policy=FLASH)
 STRICT_TENANT = TenantRecord(id="tnt_strict", slug="strict", name="Strict Clinics", policy=STRICT)
 _PROMPT = TenantRecord(id="tnt_prompt", slug="prompt", name="Prompt Clinics", policy=PROMPT)
+_BRISK = TenantRecord(id="tnt_brisk", slug="brisk", name="Brisk Clinics", policy=BRISK)
 _SUPPLE = TenantRecord(id="tnt_supple", slug="supple", name="Supple Clinics")
 """Its admin changes the settings while tests run; nobody else relies on them."""
 
@@ -96,7 +100,7 @@ def _group(tenant: TenantRecord, capacity: int) -> Profile:
 
 
 SEATS = 4
-_TENANTS = (_STEADY, SWIFT_TENANT, _FLASH, STRICT_TENANT, _SUPPLE, _PROMPT)
+_TENANTS = (_STEADY, _BRISK, SWIFT_TENANT, _FLASH, STRICT_TENANT, _SUPPLE, _PROMPT)
 _PROFILES = tuple(one for tenant in _TENANTS for one in (_open(tenant), _group(tenant, SEATS)))
 
 

@@ -22,6 +22,7 @@ from adapters.settings import Settings
 from adapters.temporal.search_attributes import register_search_attributes
 from models.identity import Role
 from models.ids import (
+    absence_workflow_id,
     booking_workflow_id,
     follow_up_workflow_id,
     late_payment_workflow_id,
@@ -34,6 +35,7 @@ from models.ids import (
 )
 from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import ensure_namespace
+from tests.availability.away import an_absence
 from tests.booking.begun import begun, placed
 from tests.booking.ending import settled
 from tests.booking.paths import PATHS, Visit, catalogue
@@ -190,6 +192,13 @@ async def export_follow_ups(care: Aftercare) -> None:
             await _save(care.client, f"{name}.follow_up", follow_up_workflow_id(command.appointment_id))
 
 
+async def export_absences(stack: Stack, temporal: Client) -> None:
+    """Write the histories of a leave and of its absence, in place of those that were there."""
+    leave = await an_absence(stack)
+    await _save(temporal, "affected.leave", leave_workflow_id(leave))
+    await _save(temporal, "affected.absence", absence_workflow_id(leave))
+
+
 async def export_notices(stack: Stack, temporal: Client) -> None:
     """Write the histories of notices, in place of those that were there."""
     for old in HISTORIES.glob("*.notice.json"):
@@ -229,6 +238,7 @@ async def _on(stack: Stack, servers: LocalServers) -> None:
     await export(Town(stack, servers, temporal))
     await export_messages(stack, temporal)
     await export_notices(stack, temporal)
+    await export_absences(stack, temporal)
     await _alone(stack.settings)
 
 

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.absence import AbsenceActivities, Books
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.compliance import AuditActivities
@@ -50,8 +51,10 @@ from workers.faults import FaultInterceptor, Faults
 from workers.followers import EventNotices
 from workers.projector import Projector
 from workers.relay import Relay
+from workflows.absence import AbsenceWorkflow
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.commander import Commander
 from workflows.compliance import AuditSealingWorkflow
 from workflows.follow_up import FollowUpWorkflow
 from workflows.following_up import FollowUps
@@ -86,7 +89,12 @@ NOTIFY_WORKFLOWS: Final[tuple[type, ...]] = (
     FollowUpWorkflow,
     RightsWorkflow,
 )
-BULK_WORKFLOWS: Final[tuple[type, ...]] = (ReconciliationWorkflow, UpkeepWorkflow, AuditSealingWorkflow)
+BULK_WORKFLOWS: Final[tuple[type, ...]] = (
+    AbsenceWorkflow,
+    ReconciliationWorkflow,
+    UpkeepWorkflow,
+    AuditSealingWorkflow,
+)
 
 SHUTDOWN = timedelta(seconds=5)
 PASSED_THROUGH = ("models", "activities", "pydantic", "pydantic_core")
@@ -247,7 +255,11 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(rights),
             ],
         ),
-        Family.BULK: (BULK_QUEUE, list(BULK_WORKFLOWS), [*_steps(operations), *_steps(upkeep), *_steps(audit)]),
+        Family.BULK: (
+            BULK_QUEUE,
+            list(BULK_WORKFLOWS),
+            [*_steps(operations), *_steps(upkeep), *_steps(audit), *_steps(_absence(wired))],
+        ),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
     runner = workflow_runner()
@@ -265,6 +277,12 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         for family, (queue, workflows, activities) in served.items()
         if family in families
     ]
+
+
+def _absence(wired: Wired) -> AbsenceActivities:
+    stores, client = wired.stores, wired.client
+    books = Books(stores.leaves, stores.leaves, stores.publications, stores.appointments, stores.offers)
+    return AbsenceActivities(books, Commander(client), DurableNotifier(client))
 
 
 def _notices(settings: Settings, wired: Wired) -> NoticeActivities:

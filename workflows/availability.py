@@ -5,14 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 
 from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.availability import AvailabilityActivities, BlockLeave
     from models.booking import WaitingFor
+    from models.ids import absence_workflow_id
     from models.operations import WorkflowStatus
     from models.publishing import LeaveRef, LeaveTally
     from workflows import attributes
-    from workflows.policies import STORE, local_first
+    from workflows.absence import Absence, AbsenceWorkflow
+    from workflows.policies import BULK_QUEUE, STORE, TASK_TIMEOUT, local_first
+
+ABSENCE = "absence"
+"""Leaves of before had nobody see to those whom they affect."""
 
 
 @workflow.defn(name="LeaveWorkflow")
@@ -41,7 +49,27 @@ class LeaveWorkflow:
         workflow.set_current_details(
             f"{self._tally.blocks} stretches of free time are blocked, {self._tally.appointments} bookings lie within"
         )
+        if workflow.patched(ABSENCE):
+            await self._see_to_those_affected()
         return self._tally
+
+    async def _see_to_those_affected(self) -> None:
+        """That goes on by itself, for as long as they may choose."""
+        try:
+            child = await workflow.start_child_workflow(
+                AbsenceWorkflow.run,
+                Absence(leave=self._leave),
+                id=absence_workflow_id(self._leave.leave_id),
+                task_queue=BULK_QUEUE,
+                task_timeout=TASK_TIMEOUT,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                static_summary="offers other times to those whom a leave affects",
+            )
+        except WorkflowAlreadyStartedError:
+            workflow.logger.info("somebody sees to them already")
+        else:
+            workflow.logger.debug("seen to by run %s", child.first_execution_run_id)
 
     @workflow.query
     def status(self) -> WorkflowStatus:

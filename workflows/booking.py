@@ -104,7 +104,7 @@ class BookingWorkflow:
         await workflow.wait_condition(lambda: self._placed is not None)
         # Awaits inside let other messages in: the lock keeps commands and the payment's settling apart.
         async with self._commands:
-            if not self._may_be_cancelled():
+            if not self._may_be_cancelled() or command.only_at not in {None, self._command.start}:
                 return Cancelled(state=self._state, conflict=True)
             if self._is(State.HELD):
                 return await self._cancel_unpaid(command)

@@ -53,6 +53,7 @@ from models.payments import RefundReason, RefundRecord, RefundState, WebhookEven
 from models.ports import Appointments, Claims, Directory, Payments, Tenancy, WebhookInbox
 from models.publishing import LeaveRef
 from workflows import attributes
+from workflows.absence_gateway import AbsenceGateway
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
 from workflows.following_up import FollowUps
@@ -82,6 +83,7 @@ NotedRefund = tuple[RefundRecord, str | None]
 """A refund and the clinic's words about it, which may have been erased."""
 
 __all__ = [
+    "AbsenceGateway",
     "DurableMessenger",
     "DurableNotifier",
     "Move",

@@ -77,6 +77,12 @@ NOTE = StepPolicy(
     # Our own database, as above, for those who work for messages.
     RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10)),
 )
+FAN_OUT = StepPolicy(
+    BULK_QUEUE,
+    timedelta(minutes=1),
+    # People wait for what it tells and gives back: it goes on until all of them are served.
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)),
+)
 SWEEP = StepPolicy(
     BULK_QUEUE,
     timedelta(minutes=5),

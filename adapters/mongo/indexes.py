@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from adapters.mongo import (
+    absence,
     availability,
     booking,
     challenges,
@@ -40,6 +41,7 @@ from adapters.mongo.client import Database, answering
 from adapters.mongo.schema import Declared
 
 DECLARED: Final[Sequence[Declared]] = (
+    absence.DECLARED,
     availability.DECLARED,
     booking.DECLARED,
     challenges.DECLARED,

@@ -16,6 +16,7 @@ from adapters.mongo.publishing import WasPublished
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from adapters.mongo.search import MongoSearch
+from models.absence import OfferTally
 from models.cursor import decode_cursor, encode_cursor
 from models.errors import not_found
 from models.identity import Scope
@@ -113,7 +114,7 @@ class MongoLeaves:
         """One conditional update; a leave that has come further stays where it is."""
         values: Document = {"state": to, "updated_at": datetime.now(UTC)}
         if tally is not None:
-            values["tally"] = tally.model_dump()
+            values |= {f"tally.{name}": value for name, value in tally.model_dump(exclude={"offers"}).items()}
         after = await self._leaves.find_one_and_update(
             scoped(scope, {"_id": leave.id, "state": {"$in": list(_BEFORE[to])}}),
             {"$set": values, "$inc": {"version": 1}},
@@ -127,6 +128,15 @@ class MongoLeaves:
         await self._search.look_again(scope, leave.provider_id)
         await self._was_published(leave.provider_id, leave.practitioner_id)
         return to
+
+    @answering
+    async def count(self, scope: Scope, leave_id: str, tally: OfferTally) -> None:
+        """One update, whatever state the leave is in."""
+        await self._leaves.update_one(
+            scoped(scope, {"_id": leave_id}),
+            {"$set": {"tally.offers": tally.model_dump(), "updated_at": datetime.now(UTC)}, "$inc": {"version": 1}},
+            comment=reason_of(scope),
+        )
 
     async def _one(self, scope: Scope, leave_id: str) -> Leave | None:
         found = await self._leaves.find_one(scoped(scope, {"_id": leave_id}), comment=reason_of(scope))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from adapters.mongo.absence import MongoOffers
 from adapters.mongo.availability import MongoClaims, TimeChanged
 from adapters.mongo.booking import MongoAppointments
 from adapters.mongo.challenges import MongoChallenges
@@ -101,6 +102,7 @@ class Repositories:
     documents: MongoDocuments
     uploads: MongoUploads
     rights: MongoRightsRequests
+    offers: MongoOffers
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
@@ -164,6 +166,7 @@ class Repositories:
             reviews=MongoReviews(database, vault, on_published),
             documents=MongoDocuments(database, vault),
             uploads=MongoUploads(database, vault),
+            offers=MongoOffers(database),
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),

@@ -20,6 +20,7 @@ from models.tenancy import FIRST_VERSION, SettingsVersion, TenantSettings
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _DEVELOPMENT_ONLY: Final = (
     "reminder_lead_seconds",
+    "absence_choice_seconds",
     "deletion_grace_seconds",
     "feedback_after_seconds",
     "revisit_after_seconds",

@@ -35,4 +35,7 @@ class LinkedVisitView(BaseModel):
     is_paid: bool
     refund_percent_now: int = Field(description="What cancelling now gives back of what was paid.")
     times: list[UtcDatetime] = Field(description="The next free times that the visit may be moved to.")
+    choose_until: UtcDatetime | None = Field(
+        description="Where the doctor is away: afterwards the visit is cancelled, and all that was paid goes back."
+    )
     expires_at: UtcDatetime = Field(description="Until when the link opens anything.")

@@ -26,6 +26,7 @@ APPEND_ONLY_COLLECTIONS = ("audit", "audit_seals")
 LEDGER_COLLECTIONS = ("consents",)
 VAULT_COLLECTIONS = ("__keyVault",)
 APPLICATION_COLLECTIONS = (
+    "absence_offers",
     "applications",
     "appointments",
     "availability",

@@ -26,6 +26,7 @@ PARAMS = {
     "service": "Consultation",
     "reference": "VN-7K3M9QRT",
     "when": "Tue 24 Nov 2026, 10:15 am",
+    "choose_until": "Mon 23 Nov 2026, 10:15 am",
     "refund_amount": "₹600.00",
     "request": "rrq_1",
     "percent": "80",
@@ -33,7 +34,7 @@ PARAMS = {
     "refunded": "yes",
     "voided": "yes",
     **dict.fromkeys(
-        ("attend_link", "book_link", "summary_link", "review_link", "unsubscribe_link"),
+        ("attend_link", "book_link", "choose_link", "summary_link", "review_link", "unsubscribe_link"),
         "https://clinic.example/v1/links/lnk.abc",
     ),
 }

@@ -286,6 +286,7 @@ class Scene(NamedTuple):
             "key": "appointment_confirmed",
             "document_id": DOCUMENT,
             "upload_id": UPLOAD.id,
+            "token": "lnk.made.up",
         }
 
 

@@ -145,6 +145,7 @@ async def test_an_admin_sees_the_own_tenant_s_settings_only(api: Api, admin: Acc
     "body",
     [
         {"reminder_lead_seconds": [5]},
+        {"absence_choice_seconds": 5},
         {"deletion_grace_seconds": 1},
         {"feedback_after_seconds": 1},
         {"revisit_after_seconds": 1},

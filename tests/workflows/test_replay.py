@@ -26,6 +26,7 @@ HISTORIES: Final = sorted((Path(__file__).parents[1] / "histories").glob("*.json
 PATHS: Final = frozenset(
     {
         "at_clinic",
+        "affected",
         "away",
         "cancelled_free",
         "cancelled_held",

@@ -33,7 +33,7 @@ from models.seals import Batch
 from models.search import SearchQuery
 from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import follow_up_calls, people, review_calls, rights_calls
+from tests.adapters.mongo import absence_calls, follow_up_calls, people, review_calls, rights_calls
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -203,6 +203,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
+        **absence_calls.on_records(stores, world.leave, world.provider, world.appointment),
     }
 
 
