@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import NamedTuple
 
@@ -140,8 +140,8 @@ class _Connected(NamedTuple):
     pages: Pages
 
 
-def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
-    settings, stores, client, redis, listener, pages = connected
+def _gateway(connected: _Connected) -> WorkflowGateway:
+    stores, settings = connected.stores, connected.settings
     ports = Stores(
         stores.directory,
         stores.claims,
@@ -151,7 +151,6 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         stores.applications,
         stores.tenancy,
     )
-    gateway = WorkflowGateway(client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
     absence = AbsenceGateway(client, gateway.visits, stores.offers, stores.leaves)
     presenter = Presenter(stores.directory, settings)
     free_times = FreeTimes(
@@ -160,14 +159,6 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     messenger = DurableMessenger(client, stores.notifications)
     files = ObjectFiles(settings.storage_url)
     people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
-
-    async def mongodb_answers() -> bool:
-        await stores.ping()
-        return True
-
-    async def redis_answers() -> bool:
-        with unavailable():
-            return bool(await redis.ping())
 
     return Services(
         settings=settings,
@@ -241,7 +232,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         day_lists=DayLists(stores.appointments, stores.tokens, stores.users, stores.directory, listener),
         tickets=Tickets(redis, settings.database),
         limiter=RateLimiter(redis, settings.database),
-        checks={"mongodb": mongodb_answers, "temporal": gateway.healthy, "redis": redis_answers},
+        checks=_checks(connected, gateway),
         background=background,
     )
 
