@@ -151,6 +151,26 @@ def _gateway(connected: _Connected) -> WorkflowGateway:
         stores.applications,
         stores.tenancy,
     )
+    return WorkflowGateway(connected.client, ports, id_secret=settings.id_secret, ui_url=settings.temporal_ui_url)
+
+
+def _checks(connected: _Connected, gateway: WorkflowGateway) -> dict[str, Callable[[], Awaitable[bool]]]:
+    """What has to answer for this process to be ready."""
+
+    async def mongodb_answers() -> bool:
+        await connected.stores.ping()
+        return True
+
+    async def redis_answers() -> bool:
+        with unavailable():
+            return bool(await connected.redis.ping())
+
+    return {"mongodb": mongodb_answers, "temporal": gateway.healthy, "redis": redis_answers}
+
+
+def _services(connected: _Connected, metrics: Metrics, background: Background, passwords: Passwords) -> Services:
+    settings, stores, client, redis, listener, pages = connected
+    gateway = _gateway(connected)
     absence = AbsenceGateway(client, gateway.visits, stores.offers, stores.leaves)
     presenter = Presenter(stores.directory, settings)
     free_times = FreeTimes(

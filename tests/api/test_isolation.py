@@ -33,13 +33,12 @@ from models.notices import Notice
 from models.publishing import Leave
 from models.reviews import Opinion, review_of
 from models.sessions import Session
-from models.signatures import sign
 from models.staff_tasks import StaffTask, TaskKind
 from sandbox.servers.stack import Addresses
+from tests.api.bodies import bodies
 from tests.api.conftest import Api, a_booking, confirm, hold
 from tests.api.consultations import a_report, a_summary
 from tests.api.operations import OPERATIONS, PERMISSION_OF, Json, Operation, fields
-from tests.onboarding.support import details
 
 CANARY: Final = "canary-patient-words"
 
@@ -181,74 +180,9 @@ class Scene(NamedTuple):
         if not operation.has_body:
             return None
         secret = self.api.settings.razorpay_key_secret.get_secret_value().encode()
-        bodies: dict[str, Json | list[Json]] = {
-            # A name that nobody may have: whoever applies with it leaves nothing behind.
-            "apply": details("www").model_dump(mode="json"),
-            "verify_application_email": {"token": "onb.1.00"},
-            "amend_application": {"practice_name": "Another"},
-            "add_application_document": {},
-            "decide_application": {"decision": "approve"},
-            "place": {
-                "provider_id": ANANYA_RAO.provider.id,
-                "service_id": ANANYA_RAO.provider.services[0].id,
-                "start": "2031-01-06T04:30:00Z",
-            },
-            "cancel": {"reason": "made up"},
-            "receive_walk_in": {
-                "provider_id": ANANYA_RAO.provider.id,
-                "service_id": ANANYA_RAO.provider.services[0].id,
-                "patient": {"name": "Nobody", "phone": "+919812345678"},
-                "override": {"reason": "made up"},
-            },
-            "reschedule": {"start": "2031-01-06T04:30:00Z"},
-            "check_in": {"paid": True},
-            "start_consultation": {},
-            "complete": {},
-            "mark_no_show": {},
-            "give_review": {"rating": 5},
-            "moderate": {"decision": "publish"},
-            "claim_grievance": {"text": "made up"},
-            "claim_correction": {"text": "made up"},
-            "answer_right": {"outcome": "granted", "text": "made up"},
-            "login": {"email": "nobody@nowhere.example", "password": "made up"},
-            "refresh": {"refresh_token": "ses_made_up.secret"},
-            "request_code": {"phone": "+919812345678"},
-            "verify_code": {"challenge_id": "otp_made_up", "code": "123456"},
-            "forgot_password": {"email": "nobody@nowhere.example"},
-            "reset_password": {"token": "made.up", "password": "made up password"},
-            "accept_invite": {"token": "made.up", "name": "Nobody", "password": "made up password"},
-            "invite_staff": {"email": "nobody@nowhere.example", "role": "staff"},
-            "step_up": {"password": "made up"},
-            "enrol_totp": {},
-            "confirm_totp": {"code": "123456"},
-            "drop_totp": {"code": "123456"},
-            "change_me": {},
-            "add_dependant": {"name": "Nobody", "date_of_birth": "2001-01-01", "relation": "son"},
-            "change_dependant": {"relation": "son"},
-            "answer_consent": {"granted": False, "notice_version": 1, "language": "en"},
-            "answer_dependant_consent": {"granted": False, "notice_version": 1, "language": "en"},
-            "refund": {"amount": {"amount": 100, "currency": "INR"}, "reason": "made up"},
-            "report_payment": {
-                "razorpay_payment_id": "pay_1",
-                "razorpay_order_id": appointment.order_id,
-                "razorpay_signature": sign(secret, f"{appointment.order_id}|pay_1".encode()),
-            },
-            "add_document": {"upload_id": UPLOAD.id, "kind": "other"},
-            "write_summary": {"notes": "made up", "follow_up_on": "2031-02-03"},
-            "put_template": {
-                "language": "en",
-                "words": dict.fromkeys(("short", "subject", "text"), "made up {{ registration }}"),
-            },
-            "preview_template": {"language": "hi"},
-            "put_settings": {"payment_window_seconds": 900},
-            "publish_services": [],
-            "take_leave": {"start": "2031-01-06", "end": "2031-01-07"},
-            "publish_availability": {"weekly": []},
-            "encode": {"payloads": []},
-            "decode": {"payloads": []},
-        }
-        assert operation.id in bodies, f"give {operation.id} an example body"
-        return bodies[operation.id]
+        known = bodies(appointment, UPLOAD.id, secret)
+        assert operation.id in known, f"give {operation.id} an example body"
+        return known[operation.id]
 
     async def send(
         self, operation: Operation, account: Account | None, appointment: Appointment, appointment_id: str | None = None
