@@ -30,6 +30,7 @@ from tests.stack import Stack
 
 SENDER: Final = "+15005550006"
 MOST_TRIES: Final = 12
+TEXTS: Final = FileTexts()
 FATES: Final = ("taken", "taken", "lost", "lost before", "limited", "refused", "killed", "killed before")
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class Run:
         self.stopped_at: int | None = None
         self._steps = MessagingActivities(
             stores.notifications,
-            FileTexts(),
+            TEXTS,
             self.provider,
             stores.stops,
             senders={Channel.SMS: SENDER, Channel.WHATSAPP: f"whatsapp:{SENDER}"},
