@@ -198,6 +198,7 @@ async def test_some_lives_bring_at_most_one_message_each(stores: Repositories) -
 
 
 @pytest.mark.fault_matrix
+@pytest.mark.timeout(1200)
 async def test_thousands_of_lives_bring_at_most_one_message_each(stores: Repositories) -> None:
     ends = await prove(stores, 100_000, 5_000)
     assert sum(ends.values()) == 5_000
