@@ -70,13 +70,13 @@ async def cancels(who: httpx.AsyncClient, appointment_id: str) -> None:
     assert answer.is_success, answer.text
 
 
-async def notice(stack: Stack, appointment_id: str, template: str) -> Json:
+async def notice(stack: Stack, appointment_id: str, template: str, seconds: float = 30) -> Json:
     """The notice of that kind, once its telling has ended."""
 
     async def look() -> Json:
         return stack.db.notices.find_one({"appointment_id": appointment_id, "template": template}) or {}
 
-    return await eventually(look, lambda found: found.get("state", "planned") != "planned", 30)
+    return await eventually(look, lambda found: found.get("state", "planned") != "planned", seconds)
 
 
 def tries(stack: Stack, notice_id: str) -> dict[str, Json]:

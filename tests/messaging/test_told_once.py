@@ -31,6 +31,9 @@ PHONES: Final[tuple[Json, ...]] = (
     {"reaches": "undelivered", "error_code": 30003, "callbacks": "reversed"},
 )
 FAULTS: Final = ("timeout_after_success", "timeout", "error", "rate_limited", "malformed")
+PATIENCE: Final = 120.0
+"""Seconds: what a killed worker had in hand is taken up after its step's own time-out."""
+
 TELLING: Final = "appointment_confirmed"
 
 
@@ -62,7 +65,7 @@ async def counted(stack: Stack, told: list[tuple[Account, Json]]) -> Counter[str
     """How they ended, once all have; fails where anything arrived twice or somebody heard nothing."""
     ends: Counter[str] = Counter()
     for reader, booked in told:
-        found = await notice(stack, booked["id"], TELLING)
+        found = await notice(stack, booked["id"], TELLING, PATIENCE)
         inbox = [*await stack.messages(reader.phone or "-"), *await stack.messages(reader.email or "-")]
         mine = [one for one in inbox if reference(booked["id"]) in one["text"]]
         # A relay cannot be asked what it took: a repeated e-mail bears the same Message-ID, and mailboxes show one.
