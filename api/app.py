@@ -16,6 +16,7 @@ from api.edge import Edge
 from api.metrics import Metrics
 from api.routers import (
     account,
+    after_visit,
     availability,
     booking,
     codec,
@@ -67,6 +68,7 @@ ROUTERS = (
     uploads.router,
     messaging.router,
     links.router,
+    after_visit.router,
     messages.router,
     tenancy.router,
     templates.router,

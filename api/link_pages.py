@@ -25,9 +25,9 @@ from models.errors import ERRORS, Code, VisitNowError
 FALLBACK: Final = "en"
 _WHEN: Final = "EEEE, d MMMM y, h:mm a '('VVV')'"
 _HERE: Final = Path(__file__).parent / "pages"
-_STYLE: Final = (_HERE / "visit.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY: Final = (
+STYLE: Final = (_HERE / "visit.css").read_text(encoding="utf-8")
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Nothing is loaded or run; forms lead here and nowhere else."""
@@ -76,7 +76,7 @@ class LinkPages:
             language=language,
             languages=self.languages,
             words=words,
-            style=Markup(_STYLE),  # noqa: S704  a file of ours
+            style=Markup(STYLE),  # noqa: S704  a file of ours
             path=path,
             query=f"?lang={language}",
             visit=visit,
@@ -85,7 +85,7 @@ class LinkPages:
             when=when,
             chosen=chosen,
         )
-        headers = {"Content-Security-Policy": _POLICY, "Vary": "Accept, Accept-Language", "Content-Language": language}
+        headers = {"Content-Security-Policy": POLICY, "Vary": "Accept, Accept-Language", "Content-Language": language}
         if problem is not None and problem.retry_after is not None:
             headers["Retry-After"] = str(problem.retry_after)
         return HTMLResponse(text, ERRORS[problem.code].status if problem else 200, headers)

@@ -14,6 +14,7 @@ from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
 from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenVerifier
+from api.after_visit import AfterVisitPages, AfterVisits
 from api.applying import Applicants
 from api.audit import AuditLog
 from api.background import Background
@@ -100,6 +101,8 @@ class Services:
     free_times: FreeTimes
     searching: Searching
     links: VisitLinks
+    after_visits: AfterVisits
+    after_visit_pages: AfterVisitPages
     link_pages: LinkPages
     listener: FeedListener
     streams: Streams

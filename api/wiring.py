@@ -25,6 +25,7 @@ from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
 from adapters.texts import FileTexts
 from adapters.tokens import PurposeTokens, TokenVerifier
+from api.after_visit import AfterVisitPages, AfterVisits
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
@@ -180,6 +181,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     files = ObjectFiles(settings.storage_url)
     people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
 
+    reviewing = Reviewing(stores.reviews, stores.directory, people.audit, gateway.follow_ups)
     return Services(
         settings=settings,
         metrics=metrics,
@@ -218,7 +220,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         own_accounts=people.own_accounts,
         profiles=people.profiles,
         consenting=people.consenting,
-        reviewing=Reviewing(stores.reviews, stores.directory, people.audit, gateway.follow_ups),
+        reviewing=reviewing,
         rights=RightsDesk(stores.rights, stores.appointments, gateway.rights, people.audit, key=settings.id_secret),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
@@ -227,6 +229,16 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway, absence),
         consulting=Consulting(stores.consultations, stores.directory, stores.users),
         free_times=free_times,
+        after_visits=AfterVisits(
+            stores.appointments,
+            stores.consultations,
+            stores.directory,
+            stores.users,
+            reviewing,
+            audit=people.audit,
+            secret=settings.id_secret,
+        ),
+        after_visit_pages=AfterVisitPages(),
         links=VisitLinks(
             stores.appointments,
             stores.reminders,

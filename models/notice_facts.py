@@ -136,9 +136,9 @@ VARIABLES: Mapping[str, Callable[[Facts], str]] = {
     "attend_link": lambda facts: link(facts, LinkPurpose.ATTEND),
     "choose_until": lambda facts: _on_the_wall(facts, facts.notice.expires_at),
     "choose_link": lambda facts: link(facts, LinkPurpose.CHOOSE),
-    "review_link": lambda facts: link(facts, LinkPurpose.REVIEW),
-    "summary_link": lambda facts: link(facts, LinkPurpose.SUMMARY),
-    "unsubscribe_link": lambda facts: link(facts, LinkPurpose.UNSUBSCRIBE),
+    "review_link": lambda facts: f"{link(facts, LinkPurpose.REVIEW)}/review",
+    "summary_link": lambda facts: f"{link(facts, LinkPurpose.SUMMARY)}/summary",
+    "unsubscribe_link": lambda facts: f"{link(facts, LinkPurpose.UNSUBSCRIBE)}/unsubscribe",
     "book_link": lambda facts: (
         f"{practice_link(facts.site.public_url, facts.clinic.slug)}/providers/{facts.provider.id}"
     ),

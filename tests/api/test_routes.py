@@ -36,7 +36,7 @@ ALWAYS_PUBLIC = {
     "/v1/onboarding/applications/{application_id}/link",
     "/v1/providers/{provider_id}/slots", "/v1/providers/{provider_id}/reviews",
     "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status", "/v1/webhooks/twilio/inbound",
-    "/v1/links/{token}/unsubscribe",
+    "/v1/links/{token}/unsubscribe", "/v1/links/{token}/review", "/v1/links/{token}/summary",
     "/v1/links/{token}", "/v1/links/{token}/confirm", "/v1/links/{token}/cancel", "/v1/links/{token}/reschedule",
     "/v1/documents/{document_id}/content",
 }  # fmt: skip
