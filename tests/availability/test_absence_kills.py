@@ -54,9 +54,10 @@ async def _told_once(stack: Stack, first: int, count: int) -> None:
     async def received() -> set[int]:
         return {await offers_received(stack, first + number) for number in range(count)}
 
-    assert await eventually(received, lambda seen: seen == {1}, 60) == {1}
+    assert await eventually(received, lambda seen: seen == {1}, 30) == {1}
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("point", ["after:absence.tell", "after:absence.settle"])
 async def test_a_killed_worker_tells_and_refunds_nobody_twice(own_stack: Stack, point: str) -> None:
     await _killed_at(own_stack, point, 6)
