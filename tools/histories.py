@@ -32,6 +32,7 @@ from models.ids import (
     onboarding_workflow_id,
     refund_workflow_id,
     reminder_workflow_id,
+    rights_workflow_id,
 )
 from sandbox.servers.stack import LocalServers
 from sandbox.servers.temporal import ensure_namespace
@@ -47,6 +48,7 @@ from tests.messaging.support import DELIVERIES, messenger
 from tests.onboarding.paths import PRACTICES
 from tests.onboarding.support import Office
 from tests.reminders.support import REMINDERS, Desk
+from tests.rights.support import RIGHTS, RightsDesk
 from tests.stack import LONG, Stack, eventually, running
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
@@ -192,6 +194,16 @@ async def export_follow_ups(care: Aftercare) -> None:
             await _save(care.client, f"{name}.follow_up", follow_up_workflow_id(command.appointment_id))
 
 
+async def export_rights(desk: RightsDesk) -> None:
+    """Write the histories of requests by right, in place of those that were there."""
+    for old in HISTORIES.glob("*.rights.json"):
+        old.unlink()
+    async with desk.at_work():
+        for name, play in RIGHTS.items():
+            request = await play(desk)
+            await _save(desk.client, f"{name}.rights", rights_workflow_id(request.id))
+
+
 async def export_absences(stack: Stack, temporal: Client) -> None:
     """Write the histories of a leave and of its absence, in place of those that were there."""
     leave = await an_absence(stack)
@@ -253,6 +265,7 @@ async def _alone(settings: Settings) -> None:
         await export_onboarding(Office(stores, client))
         await export_reminders(Desk(stores, client))
         await export_follow_ups(Aftercare(stores, client))
+        await export_rights(RightsDesk(stores, client))
     finally:
         await stores.close()
 

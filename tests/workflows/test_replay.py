@@ -57,6 +57,8 @@ PATHS: Final = frozenset(
         "practice_is_taken_back",
         "practice_is_withdrawn",
         "sealed",
+        "right_answered",
+        "right_answered_late",
         "seat",
         "seat_moved",
         "sent_at_once",
