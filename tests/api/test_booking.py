@@ -116,7 +116,7 @@ async def test_what_is_paid_at_the_clinic_is_confirmed_at_once(stack: Stack) -> 
     made = answer.json()
     assert (answer.status_code, made["state"], made["payment_state"]) == (201, "confirmed", "due_at_clinic")
     assert made["payment"] is None
-    assert made["actions"] == ["cancel"]
+    assert made["actions"] == ["cancel", "reschedule"]
 
 
 async def test_a_retry_gets_the_same_appointment_as_it_is_now(stack: Stack, key: str) -> None:
@@ -283,7 +283,7 @@ async def test_a_reported_payment_is_answered_with_the_confirmed_appointment(sta
         confirmed = await _confirmed(stack, client, held)
         assert (confirmed["state"], confirmed["payment_state"]) == ("confirmed", "captured")
         assert confirmed["payment"] is None
-        assert confirmed["actions"] == ["cancel"]
+        assert confirmed["actions"] == ["cancel", "reschedule"]
 
 
 async def test_reporting_twice_changes_nothing(stack: Stack) -> None:

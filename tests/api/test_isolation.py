@@ -458,6 +458,8 @@ _HOURS: Final = {"start": "09:00", "end": "10:00", "service_ids": [_SERVICE.id]}
 _SOMEBODY: Final = {"name": "Nobody", "phone": "+919812345678"}
 NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
     "put_template dlt_template_id": "the operators' own, and nothing of ours",
+    "claim_grievance appointment_id": "that only one's own can be named is tested with requests by right",
+    "claim_correction appointment_id": "likewise",
     "place provider_id": "anybody may book anywhere",
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
     "place patient.dependant_id": InBody(

@@ -10,8 +10,11 @@ import httpx
 
 from cli.accounts import ACCOUNTS
 from models.errors import Code
+from tests.booking.support import book, somebody
+from tests.clinics import offer
 from tests.stack import Stack, eventually
 
+FREE = offer("steady", "free")
 Json = dict[str, Any]
 WORDS = "Somebody of the clinic called me about an offer."
 
@@ -68,6 +71,13 @@ async def test_others_neither_see_nor_answer_it(shared_stack: Stack) -> None:
 
 
 async def test_only_an_appointment_of_one_s_own_is_named(shared_stack: Stack) -> None:
+    who, neighbour = somebody(), somebody()
+    async with shared_stack.client(who) as patient, shared_stack.client(neighbour) as stranger:
+        visit = await book(shared_stack, patient, FREE)
+        about = {"text": WORDS, "appointment_id": visit["id"]}
+        _refused(await stranger.post("/v1/me/grievances", json=about), 422, Code.INVALID)
+        _refused(await stranger.post("/v1/me/corrections", json=about), 422, Code.INVALID)
+        assert (await patient.post("/v1/me/corrections", json=about)).status_code == 201
     async with shared_stack.client("patient") as patient:
         answer = await patient.post("/v1/me/grievances", json={"text": WORDS, "appointment_id": "apt_" + "a" * 26})
         _refused(answer, 422, Code.INVALID)
