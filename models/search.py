@@ -97,7 +97,9 @@ def sound(word: str) -> str:
     before = ""
     for letter in word:
         if letter != "h" or before == "" or before in _VOWELS:
-            out += [one for one in _SOUNDS.get(letter, letter) if not out or out[-1] != one]
+            for one in _SOUNDS.get(letter, letter):
+                if out[-1:] != [one]:
+                    out.append(one)
         before = letter
     return "".join(out)
 
