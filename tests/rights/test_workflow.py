@@ -7,37 +7,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest_asyncio
 
-from adapters.connections import connect_temporal, mongo_addresses
-from adapters.mongo.client import open_client
-from adapters.mongo.indexes import ensure
-from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
-from adapters.temporal.search_attributes import register_search_attributes
 from models.ids import rights_workflow_id
 from models.messaging import Channel, Template
 from models.rights import RightsState
 from sandbox.servers.stack import Addresses
+from tests.installation import installed
 from tests.rights.support import OFFICERS, TEST, RightsDesk
 from tests.stack import eventually
 from workflows.rights import RightsWorkflow
 
 
-async def _nobody(practitioner_id: str) -> None:
-    """Nobody listens for free times here."""
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def desk(servers: Addresses, settings: Settings) -> AsyncIterator[RightsDesk]:
-    owner = open_client(servers.owner_mongodb_url(settings.database), "tests")
-    await ensure(owner[settings.database])
-    owner.close()
-    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody)
-    client = await connect_temporal(settings)
-    await register_search_attributes(client)
-    desk = RightsDesk(stores, client)
-    async with desk.at_work():
-        yield desk
-    await stores.close()
+    async with installed(servers, settings) as (stores, client):
+        desk = RightsDesk(stores, client)
+        async with desk.at_work():
+            yield desk
 
 
 async def test_an_answer_in_time_is_passed_on(desk: RightsDesk) -> None:
