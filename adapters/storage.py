@@ -19,9 +19,10 @@ from cryptography.exceptions import InvalidTag
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.sealing import ChunkCipher
 from models.chunks import CHUNK, SEALED_CHUNK, chunk_count
+from models.data_classes import DataClass
 from models.errors import UnavailableError
 
 MAGIC: Final = b"VNF1"

@@ -11,13 +11,14 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import claim_documents as claims
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
-from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption import Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.availability import Busy
 from models.booking import ClaimRef, HoldSlot, Intake, PlaceBooking
 from models.cache import FreshCache
 from models.cells import cells
+from models.data_classes import DataClass
 from models.errors import not_found
 from models.identity import Public, Scope, Subject, System
 from models.providers import Provider

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from adapters.mongo import appointment_documents as documents
 from adapters.mongo.claim_documents import LONGEST_CLAIM
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.booking import (
@@ -30,6 +30,7 @@ from models.booking import (
     RefundEntry,
 )
 from models.cursor import decode_cursor, encode_cursor
+from models.data_classes import DataClass
 from models.day_list import Visit
 from models.day_list_ports import DayQuery
 from models.errors import Code, VisitNowError, not_found

@@ -8,10 +8,11 @@ from typing import Final
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.credentials import OTP_TRIES, Challenge, ChallengeState
+from models.data_classes import DataClass
 from models.identity import Scope
 
 DECLARED: Final = Declared(

@@ -9,10 +9,11 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.consultation import NOTHING_YET, Record, SummaryVersion
+from models.data_classes import DataClass
 from models.errors import Code, VisitNowError
 from models.identity import Scope
 

@@ -9,10 +9,11 @@ from typing import Final
 from pymongo import ASCENDING, IndexModel
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, scoped
 from adapters.mongo.writes import put
+from models.data_classes import DataClass
 from models.dependants import MOST_DEPENDANTS, Dependant
 from models.identity import PLATFORM, Scope
 

@@ -11,9 +11,10 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, answering, clashes_on_id
 from adapters.mongo.client import Document as Stored
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from models.data_classes import DataClass
 from models.documents import MOST_DOCUMENTS, Contents, Document
 from models.identity import Scope
 

@@ -26,6 +26,7 @@ from pymongo.read_concern import ReadConcern
 
 from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
 from adapters.mongo.encryption_keys import KEY_BYTES, DataKey, DataKeys, key_id_of, opened
+from models.data_classes import DataClass
 
 T = TypeVar("T")
 
@@ -34,14 +35,6 @@ _KNOWN_KEYS: Final = 20_000
 _PROVIDER: Final = "local"
 _ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
-
-
-class DataClass(StrEnum):
-    """Classes of personal data; each is kept for a time of its own, so each has keys of its own."""
-
-    IDENTITY = "identity"
-    CLINICAL = "clinical"
-    FINANCIAL = "financial"
 
 
 class KeyUse(StrEnum):

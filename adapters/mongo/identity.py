@@ -10,12 +10,13 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from adapters.mongo.writes import put
 from models.addresses import AddressKind, blind_index, normal_email, normal_phone
 from models.credentials import Credentials, Totp, TotpState
+from models.data_classes import DataClass
 from models.errors import Code, VisitNowError
 from models.identity import Account, Role, Scope
 from models.identity_ports import Entry

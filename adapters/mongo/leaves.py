@@ -10,7 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.providers import read
 from adapters.mongo.publishing import WasPublished
 from adapters.mongo.schema import Declared
@@ -18,6 +18,7 @@ from adapters.mongo.scopes import reason_of, require, scoped
 from adapters.mongo.search import MongoSearch
 from models.absence import OfferTally
 from models.cursor import decode_cursor, encode_cursor
+from models.data_classes import DataClass
 from models.errors import not_found
 from models.identity import Scope
 from models.ports import Page

@@ -10,9 +10,10 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, clashes_on_id, literal
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from models.data_classes import DataClass
 from models.errors import not_found
 from models.identity import Scope
 from models.messaging import MESSAGE_TRANSITIONS, Begun, Delivered, Message, MessageState, Standing, Word

@@ -12,10 +12,11 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, literal
-from adapters.mongo.encryption import ERASED, DataClass, Opened, Vault
+from adapters.mongo.encryption import ERASED, Opened, Vault
 from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.cursor import decode_cursor, encode_cursor
+from models.data_classes import DataClass
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Scope, System
 from models.onboarding import (

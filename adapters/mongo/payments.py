@@ -12,9 +12,10 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering, literal
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from models.data_classes import DataClass
 from models.errors import not_found
 from models.identity import Clinics, OwnProvider, Scope, System, Tenant
 from models.payments import (

@@ -18,7 +18,7 @@ from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.documents import MongoDocuments
-from adapters.mongo.encryption import DataClass, KeyUse, KeyWord, Vault
+from adapters.mongo.encryption import KeyUse, KeyWord, Vault
 from adapters.mongo.follow_up import MongoFollowUps
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
@@ -46,6 +46,7 @@ from adapters.mongo.upkeep import MongoUpkeep
 from adapters.mongo.uploads import MongoUploads
 from adapters.notices import FileNotices
 from models.compliance import AuditAction, audit_of_key
+from models.data_classes import DataClass
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Opened, Vault
+from adapters.mongo.encryption import ERASED, Opened, Vault
 from adapters.mongo.publishing import WasPublished
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.cursor import decode_cursor, encode_cursor
+from models.data_classes import DataClass
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope
 from models.ports import Page

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from pymongo import ASCENDING
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption import Vault
 from adapters.mongo.scopes import reason_of, scoped
 from models.credentials import OTP_KEPT
+from models.data_classes import DataClass
 from models.identity import Scope
 from models.messaging import OPENING, MessageState
 from models.publishing import LeaveRef, LeaveState

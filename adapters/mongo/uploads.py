@@ -8,9 +8,10 @@ from typing import Final
 from pymongo import ASCENDING, IndexModel
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, DataClass, Vault
+from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from models.data_classes import DataClass
 from models.documents import MOST_PIECES, Piece, Upload, UploadSecrets
 from models.identity import Scope
 

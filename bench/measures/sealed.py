@@ -8,10 +8,11 @@ from typing import Final
 
 from adapters.connections import mongo_addresses
 from adapters.mongo.client import Collection, Document, open_client
-from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption import Vault
 from bench.figures import Figure, Sample, at_most, median_ratio
 from bench.product import BenchError
 from bench.rig import Rig
+from models.data_classes import DataClass
 
 NUMBER = 9
 PATIENTS: Final = 50

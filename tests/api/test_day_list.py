@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from adapters.mongo.encryption import DataClass
 from adapters.mongo.repositories import Repositories
 from adapters.redis.client import connect
 from adapters.redis.feed import RedisFeed
@@ -23,6 +22,7 @@ from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR, KOREGAON_PARK
 from cli.seed.catalogue import Profile
 from models.booking import Advance, Appointment, AppointmentState, EventType, Intake, PatientDetails
 from models.compliance import AuditAction
+from models.data_classes import DataClass
 from models.errors import Code
 from models.identity import System, Tenant
 from models.ids import random_id

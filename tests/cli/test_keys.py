@@ -9,13 +9,14 @@ import pytest
 from pymongo import MongoClient
 
 from adapters.connections import mongo_addresses
-from adapters.mongo.encryption import DataClass, Vault
+from adapters.mongo.encryption import Vault
 from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.settings import Settings
 from cli.doctor import compared
 from cli.keys import rewrap_all
 from cli.migrate import prepare_stores
 from cli.output import CommandError
+from models.data_classes import DataClass
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import settings_for
 

@@ -8,10 +8,10 @@ import pytest
 from pymongo.errors import WriteError
 
 from adapters.mongo.client import Database, Document
-from adapters.mongo.encryption import DataClass
 from adapters.mongo.repositories import Repositories
 from models.availability import Busy
 from models.booking import Intake, PlaceBooking
+from models.data_classes import DataClass
 from models.errors import VisitNowError
 from models.identity import Public, Subject, System, Tenant
 from models.providers import PaymentMode

@@ -13,10 +13,11 @@ from pymongo.errors import OperationFailure
 
 from adapters.mongo.client import Document
 from adapters.mongo.compliance import MongoAuditTrail
-from adapters.mongo.encryption import ERASED, DataClass, KeyUse, Vault
+from adapters.mongo.encryption import ERASED, KeyUse, Vault
 from adapters.mongo.repositories import MongoAddresses, Repositories
 from models.compliance import AuditAction, AuditQuery, NotedEntry
 from models.cursor import encode_cursor
+from models.data_classes import DataClass
 from models.errors import UnavailableError
 from models.identity import Subject, System, Tenant
 from tests.adapters.mongo.builders import DAY, an_entry, minutes, new

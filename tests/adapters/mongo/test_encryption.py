@@ -14,9 +14,10 @@ from pymongo import MongoClient
 from pymongo.errors import EncryptionError
 
 from adapters.mongo.client import Document
-from adapters.mongo.encryption import ERASED, DataClass, Vault, key_encryption_key
+from adapters.mongo.encryption import ERASED, Vault, key_encryption_key
 from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.mongo.repositories import MongoAddresses, Repositories
+from models.data_classes import DataClass
 from models.identity import Tenant
 from tests.adapters.mongo.builders import a_command, a_refund, a_step, an_intake, new, soon
 

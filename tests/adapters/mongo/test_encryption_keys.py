@@ -18,7 +18,7 @@ from pymongo.errors import EncryptionError
 from pymongo.read_concern import ReadConcern
 
 from adapters.mongo.client import Document
-from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, DataClass, key_encryption_keys
+from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, key_encryption_keys
 from adapters.mongo.encryption_keys import (
     KEY_BYTES,
     REMEMBERED_SECONDS,
@@ -29,6 +29,7 @@ from adapters.mongo.encryption_keys import (
     opened,
 )
 from adapters.mongo.repositories import MongoAddresses, Repositories
+from models.data_classes import DataClass
 from tests.adapters.mongo.builders import new
 from tests.adapters.mongo.test_encryption import destroy
 

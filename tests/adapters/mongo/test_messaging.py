@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from bson import json_util
 
-from adapters.mongo.encryption import DataClass
 from adapters.mongo.repositories import Repositories
+from models.data_classes import DataClass
 from models.errors import VisitNowError
 from models.identity import Subject, Tenant
 from models.messaging import MESSAGE_TRANSITIONS, Message, MessageState, Word

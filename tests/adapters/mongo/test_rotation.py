@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 from pymongo.errors import EncryptionError
 
-from adapters.mongo.encryption import ERASED, DataClass, RewrapError, Vault
+from adapters.mongo.encryption import ERASED, RewrapError, Vault
 from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.mongo.repositories import MongoAddresses
+from models.data_classes import DataClass
 from tests.adapters.mongo.builders import new
 from tests.adapters.mongo.test_encryption import destroy
 

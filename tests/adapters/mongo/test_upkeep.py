@@ -7,10 +7,11 @@ from datetime import timedelta
 from pymongo import MongoClient
 
 from adapters.mongo.client import Document
-from adapters.mongo.encryption import ERASED, DataClass
+from adapters.mongo.encryption import ERASED
 from adapters.mongo.onboarding import UNPROVED_LIFETIME
 from adapters.mongo.repositories import MongoAddresses, Repositories
 from models.credentials import OTP_KEPT
+from models.data_classes import DataClass
 from models.identity import Invitation, Role, System
 from models.messaging import Message, MessageState, Template, Word
 from models.publishing import LeaveState
