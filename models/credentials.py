@@ -161,6 +161,16 @@ def new_recovery_codes() -> tuple[str, ...]:
     return tuple("-".join(code[place : place + 4] for place in range(0, len(code), 4)) for code in codes)
 
 
+def code_counter(phone_index: str) -> str:
+    """The name under which codes sent to a number are counted, by its blind index."""
+    return f"otp:{phone_index}"
+
+
+def password_counter(email_index: str) -> str:
+    """The name under which tries at an address are counted, by its blind index."""
+    return f"password:{email_index}"
+
+
 def recovery_hash(key: bytes, user_id: str, code: str) -> str:
     """What is kept of a recovery code, however it is typed."""
     plain = code.strip().lower().replace("-", "").replace(" ", "")

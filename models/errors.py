@@ -210,6 +210,14 @@ class VisitNowError(Exception):
         return ERRORS[self.code].status
 
 
+class SubjectErasedError(VisitNowError):
+    """Something was to be kept of somebody who was erased."""
+
+    def __init__(self) -> None:
+        """Nothing of whom."""
+        super().__init__(Code.ERASED)
+
+
 def not_found() -> VisitNowError:
     """The same answer for what does not exist and for what belongs to another tenant."""
     return VisitNowError(Code.NOT_FOUND)

@@ -87,9 +87,7 @@ _PATIENTS: Final = (
         "end",
         exported=True,
     ),
-    Holding(
-        "slots", Treatment.BLANK, _R.CLINICAL, "subject_id", DataClass.CLINICAL, "intake", ("body_hash",), "visit_end"
-    ),
+    Holding("slots", Treatment.BLANK, _R.CLINICAL, "subject_id", DataClass.CLINICAL, "intake", ("body_hash",)),
     Holding(
         "slots",
         Treatment.BLANK,
@@ -98,7 +96,6 @@ _PATIENTS: Final = (
         DataClass.CLINICAL,
         "seats.intake",
         ("seats.body_hash",),
-        "visit_end",
     ),
     Holding(
         "consultations",
@@ -128,23 +125,15 @@ _PATIENTS: Final = (
         "subject_id",
         DataClass.FINANCIAL,
         "sealed",
-        dated_by="updated_at",
+        dated_by="created_at",
         exported=True,
     ),
-    Holding(
-        "payments",
-        Treatment.BLANK,
-        _R.FINANCIAL,
-        "subject_id",
-        blanks=("method",),
-        dated_by="updated_at",
-        exported=True,
-    ),
+    _ids_only("payments", "subject_id", "the books: ids, amounts and by what kind of means", exported=True),
     # What was done for them and when.
-    _log("notices", "updated_at", exported=True),
-    _log("notifications", "updated_at"),
-    _log("staff_tasks", "updated_at"),
-    _log("absence_offers", "updated_at"),
+    _log("notices", "created_at", exported=True),
+    _log("notifications", "created_at"),
+    _log("staff_tasks", "created_at"),
+    _log("absence_offers", "created_at"),
     _ids_only("deletions", "subject_id", "that somebody asked to be forgotten, and the certificate: ids and times"),
     _ids_only(
         "audit",
@@ -182,7 +171,7 @@ _NOBODYS: Final = (
         "webhook_inbox",
         Treatment.DELETE,
         _R.LOGS,
-        dated_by="created_at",
+        dated_by="stored_at",
         reason="the gateway's ids of payments, orders and refunds; no name, number or address enters it",
     ),
 )

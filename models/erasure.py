@@ -1,0 +1,65 @@
+"""Erasing somebody: store by store, each step with a receipt of what went and what stays."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from models.base import Id, Model, UtcDatetime
+from models.data_classes import RetentionClass
+
+
+class Store(StrEnum):
+    """Where something about somebody lies."""
+
+    REDIS = "redis"
+    STORAGE = "storage"
+    MESSAGES = "messages"
+    """The words that the carrier of text messages keeps."""
+    TEMPORAL = "temporal"
+    MONGODB = "mongodb"
+    KEYS = "keys"
+
+
+STORES: Final = tuple(Store)
+"""The order of erasing: what leads to the other stores lies in MongoDB, and the keys open what MongoDB says."""
+
+
+class EraseStore(Model):
+    """One step: of one store what is kept no longer than for that time, and what no rule keeps."""
+
+    subject_id: Id
+    store: Store
+    data_class: RetentionClass
+    at: UtcDatetime
+
+
+class ErasureReceipt(Model):
+    """What one step did to one part of a store (a collection, a kind of object): ids and numbers only."""
+
+    store: Store
+    part: str = Field(max_length=100)
+    data_class: RetentionClass
+    erased: int = Field(ge=0)
+    """How many went with this step; a step that is run again counts what the first one left."""
+    kept: int = Field(default=0, ge=0)
+    """How many of the subject stay: documents without their words, and what is not over yet."""
+    at: UtcDatetime
+
+
+class Gone(Model):
+    """What removing one holding came to."""
+
+    erased: int
+    kept: int
+
+
+class SentText(Model):
+    """A message that the carrier has, by our id and by its own."""
+
+    message_id: Id
+    provider_id: str
+    since: UtcDatetime
+    """When we last heard of it."""
