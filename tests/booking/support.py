@@ -275,6 +275,15 @@ def claims_of(stack: Stack, appointment: str) -> int:
     return stack.db.slots.count_documents({"$or": [{"_id": appointment}, {"seats.owner": appointment}]})
 
 
+async def until_given_up(stack: Stack, appointment: str) -> None:
+    """Wait until its claim or seat is free: an appointment says that it expired a moment before."""
+
+    async def claims() -> int:
+        return await asyncio.to_thread(claims_of, stack, appointment)
+
+    await eventually(claims, lambda count: count == 0)
+
+
 def statuses(answers: Sequence[httpx.Response]) -> list[int]:
     """The statuses in order."""
     return sorted(answer.status_code for answer in answers)
