@@ -11,7 +11,7 @@ import os
 import re
 import time
 import traceback
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from fastapi import Response
@@ -19,6 +19,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.headers import secure
 from api.metrics import Metrics
 from api.problems import problem_response
 from models.errors import Code, VisitNowError
@@ -27,7 +28,7 @@ from models.files import MAX_DOCUMENT_BYTES, MAX_UPLOAD_BYTES
 MAX_BODY_BYTES: Final = 64 * 1024
 """No request under /v1 is longer; a webhook of the payment gateway has about 5 KB."""
 
-CODEC_PREFIX: Final = "/codec/"
+CODEC_PATHS: Final = frozenset({"/codec/encode", "/codec/decode"})
 MAX_CODEC_BYTES: Final = 4 * 1024 * 1024
 """The Temporal UI sends all payloads of a history's page at once; Temporal's own limit for one message is 4 MiB."""
 
@@ -43,67 +44,77 @@ FIRST_BYTE_SECONDS: Final = 20.0
 Whoever sends a file on a slow line is given as long again with everything that arrives.
 """
 
+WHOLE_BODY_SECONDS: Final = 900.0
+"""Nobody sends longer than this, however little at a time: the longest body then comes at 60 kB/s."""
+
+STALLED_SECONDS: Final = 60.0
+"""Whoever takes nothing of an answer for so long is let go, a stream's reader too."""
+
+
+class TimeLimits(NamedTuple):
+    """How long each part of an exchange may take, in seconds."""
+
+    first_byte: float = FIRST_BYTE_SECONDS
+    whole_body: float = WHOLE_BODY_SECONDS
+    stalled: float = STALLED_SECONDS
+
+
+USUAL: Final = TimeLimits()
+
 UNMATCHED: Final = "unmatched"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_SECURITY_HEADERS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("Cache-Control", "no-store"),
-)
 _log = structlog.get_logger(__name__)
 
 
 class Edge:
     """The outermost layer of ours."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, first_byte_seconds: float = FIRST_BYTE_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: TimeLimits = USUAL) -> None:
         """`app` is what comes further in."""
         self._app = app
         self._metrics = metrics
-        self._seconds = first_byte_seconds
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, receive, send).serve(self._app, self._metrics, self._seconds)
+        await _Exchange(scope, receive, send, self._limits).serve(self._app, self._metrics)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: TimeLimits) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._limits = limits
         self._began = time.perf_counter()
         self._status = 0
         self._received = 0
         self._limit: asyncio.Timeout | None = None
-        self._seconds = FIRST_BYTE_SECONDS
+        self._last_moment = asyncio.get_running_loop().time() + limits.whole_body
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._request_id = _given_id(headers) or os.urandom(8).hex()
         self._length = _content_length(headers)
         self._longest = _longest(scope["path"])
         scope["visitnow.request_id"] = self._request_id
 
-    async def serve(self, app: ASGIApp, metrics: Metrics, seconds: float) -> None:
+    async def serve(self, app: ASGIApp, metrics: Metrics) -> None:
         try:
             if self._length > self._longest:
                 await self._refuse(VisitNowError(Code.TOO_LARGE))
             else:
-                await self._run(app, seconds)
+                await self._run(app)
         finally:
             self._account(metrics)
 
-    async def _run(self, app: ASGIApp, seconds: float) -> None:
-        self._seconds = seconds
+    async def _run(self, app: ASGIApp) -> None:
         try:
-            async with asyncio.timeout(seconds) as self._limit:
+            async with asyncio.timeout(self._limits.first_byte) as self._limit:
                 await app(self._scope, self._bounded_receive, self._decorated_send)
         except TimeoutError:
             await self._refuse(VisitNowError(Code.UNAVAILABLE))
@@ -123,7 +134,8 @@ class _Exchange:
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             if self._limit is not None and self._longest > MAX_BODY_BYTES:
-                self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+                again = asyncio.get_running_loop().time() + self._limits.first_byte
+                self._limit.reschedule(min(again, self._last_moment))
             if self._received > self._longest:
                 # The framework passes its own exception on where it would turn any other into a 400.
                 raise HTTPException(413)
@@ -134,11 +146,11 @@ class _Exchange:
             self._status = message["status"]
             headers = MutableHeaders(raw=message["headers"])
             headers["X-Request-Id"] = self._request_id
-            for name, value in _SECURITY_HEADERS:
-                headers.setdefault(name, value)
+            secure(headers)
             if self._limit is not None:
                 self._limit.reschedule(None)
-        await self._send(message)
+        async with asyncio.timeout(self._limits.stalled):
+            await self._send(message)
 
     @property
     def _route(self) -> str:
@@ -161,7 +173,7 @@ class _Exchange:
 
 def _longest(path: str) -> int:
     """How many bytes a request to that path may have."""
-    if path.startswith(CODEC_PREFIX):
+    if path in CODEC_PATHS:
         return MAX_CODEC_BYTES
     if _UPLOADS.fullmatch(path):
         return MAX_UPLOAD_BYTES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from api.headers import page_policy
 from api.schemas.links import LinkedVisitView
 from models.booking import AppointmentState
 from models.errors import ERRORS, Code, VisitNowError
@@ -26,11 +25,7 @@ FALLBACK: Final = "en"
 _WHEN: Final = "EEEE, d MMMM y, h:mm a '('VVV')'"
 _HERE: Final = Path(__file__).parent / "pages"
 STYLE: Final = (_HERE / "visit.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""Nothing is loaded or run; forms lead here and nowhere else."""
+POLICY: Final = page_policy(STYLE)
 
 
 def wants_page(request: Request) -> bool:
