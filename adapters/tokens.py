@@ -226,6 +226,7 @@ class Purpose(StrEnum):
     """What a token of one purpose is good for; each has an audience and a type of its own."""
 
     STEP_UP = "step-up"
+    CODEC = "codec"
     INVITE = "invite"
     DOCUMENT = "document"
     PASSWORD_RESET = "password-reset"  # noqa: S105  a purpose, not a secret

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -61,6 +61,13 @@ class AuditLog:
     async def act(self, request: Request, admin: Principal, target: str) -> None:
         """Note what an admin of the platform looked into or did. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)])
+
+    async def payloads(self, request: Request, reader: Principal, named: Sequence[str]) -> None:
+        """Note that somebody saw payloads in clear: once for each record named there. Raises `UnavailableError`."""
+        targets = named or (Permission.CODEC_USE,)
+        await self._trail.append(
+            [self._entry(request, reader, AuditAction.PAYLOADS_READ, reader.tenant_id, one, None) for one in targets]
+        )
 
     def of(self, request: Request, admin: Principal, target: str) -> AuditEntry:
         """The entry of what an admin is about to do, to be kept with the change itself."""

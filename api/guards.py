@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi._compat import ModelField
@@ -14,8 +13,6 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
-from adapters.settings import Settings, is_loopback
-from api.audit import origin_of
 from api.problems import invalid
 from api.services import Wired
 from models.errors import Code, VisitNowError
@@ -209,35 +206,33 @@ MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_
 MayWatchDay = Annotated[Principal, Depends(RequiresOrTicket(Permission.DAY_READ, "clinic_id"))]
 
 
-class MayUseCodec:
-    """The guard of the codec server, which shows payloads in clear.
+class MayUseCodec(Requires):
+    """The guard of the codec server: a browser that signed in at its page, or a token of a platform's admin.
 
-    A platform's admin may use it with a token. In development the Temporal UI itself may, from this machine: it asks
-    for no token, and its pages would show ciphertext only. Other query parameters are the UI's own business.
+    Other query parameters are the Temporal UI's own business.
+
+    Raises `token_missing`, `token_invalid`, `token_expired`; `forbidden`, which is audited; `step_up_required` for the
+    token of somebody whose sign-in is long ago.
     """
 
-    permission = Permission.CODEC_USE
-
-    async def __call__(self, request: Request, services: Wired, credentials: Credentials) -> None:
-        """Raise `token_missing`, `token_invalid`, `token_expired` or `forbidden`."""
-        if credentials is None and services.settings.is_development and _is_local_ui(request, services):
-            return
-        principal = await authenticated(services, credentials)
+    async def __call__(
+        self,
+        request: Request,
+        services: Wired,
+        credentials: Credentials,
+        proof: Annotated[str | None, Header(alias="Step-Up", description="Where one signed in long ago.")] = None,
+    ) -> Principal:
+        """Who reads or writes payloads."""
+        if credentials is None:
+            principal = await services.codec_desk.reader(request)
+        else:
+            principal = await authenticated(services, credentials)
         if self.permission not in principal.permissions:
             await services.audit.refusal(request, principal, self.permission)
             raise VisitNowError(Code.FORBIDDEN)
-        await services.audit.act(request, principal, self.permission)
+        if credentials is not None and not await services.codec_desk.is_fresh(principal):
+            services.own_accounts.check_step_up(principal, proof)
+        return principal
 
 
-def _is_local_ui(request: Request, services: Wired) -> bool:
-    origin = request.headers.get("origin", "")
-    return origin in ui_origins(services.settings) and is_loopback(origin_of(request) or "")
-
-
-def ui_origins(settings: Settings) -> frozenset[str]:
-    """The Temporal UI's origin; a browser on the same machine may call it by either name."""
-    parts = urlsplit(settings.temporal_ui_url)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    if parts.hostname == "127.0.0.1":
-        return frozenset({origin, origin.replace("127.0.0.1", "localhost", 1)})
-    return frozenset({origin})
+MayReadPayloads = Annotated[Principal, Depends(MayUseCodec(Permission.CODEC_USE))]

@@ -12,13 +12,13 @@ from adapters.redis.feed import FeedListener
 from adapters.redis.limits import RateLimiter
 from adapters.redis.tickets import Tickets
 from adapters.settings import Settings
-from adapters.temporal.codec import EncryptionCodec
 from adapters.tokens import TokenVerifier
 from api.after_visit import AfterVisitPages, AfterVisits
 from api.applying import Applicants
 from api.audit import AuditLog
 from api.background import Background
 from api.clinics import ClinicHosts
+from api.codec import CodecDesk, SignInPage
 from api.consents import Consenting
 from api.consulting import Consulting
 from api.day_list import DayLists
@@ -63,7 +63,8 @@ class Services:
     settings: Settings
     metrics: Metrics
     verifier: TokenVerifier
-    codec: EncryptionCodec
+    codec_desk: CodecDesk
+    codec_page: SignInPage
     gateway: WorkflowGateway
     directory: Directory
     appointments: Appointments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from fastapi import Request
@@ -88,8 +88,8 @@ class Sessions:
             await self._cache.seen_live(session_id)
         return live
 
-    async def begin(self, request: Request, account: Account) -> Issued:
-        """Sign somebody in, who has proved who they are."""
+    async def begin(self, request: Request, account: Account, *, lasting: timedelta | None = None) -> Issued:
+        """Sign somebody in, who has proved who they are; for no longer than `lasting`, where it is given."""
         now = datetime.now(UTC)
         session_id = new_session_id()
         token = first_token(session_id)
@@ -100,12 +100,21 @@ class Sessions:
             token_hash=token_hash(token),
             rotated_at=now,
             signed_in_at=now,
-            expires_at=expiry(now, now),
+            expires_at=expiry(now, now) if lasting is None else now + lasting,
             agent=_agent(request),
         )
         await self._sessions.add(Subject(account.id), session)
         await self._audit.note(request, account.principal(session_id), AuditAction.SIGNED_IN, session_id)
         return self._issued(account, session_id, token)
+
+    async def began(self, principal: Principal) -> datetime | None:
+        """When they signed in; None for a token made by hand, which is none's. Raises `token_invalid`."""
+        if principal.session_id == DEVELOPMENT_SESSION and self._development:
+            return None
+        session = await self._sessions.find(Subject(principal.subject), principal.session_id)
+        if session is None:
+            raise VisitNowError(Code.TOKEN_INVALID)
+        return session.signed_in_at
 
     async def refresh(self, request: Request, token: str) -> Issued:
         """Prolong a session. Raises `token_invalid`, and `refresh_reused`, which ends it."""

@@ -91,6 +91,10 @@ class SignIn:
 
     async def log_in(self, request: Request, typed: Typed) -> Issued:
         """Begin a session. Raises `credentials_invalid`, `totp_required`, `rate_limited`."""
+        return await self._sessions.begin(request, await self.recognise(request, typed))
+
+    async def recognise(self, request: Request, typed: Typed) -> Account:
+        """Whose e-mail, password and code these are. Raises `credentials_invalid`, `totp_required`, `rate_limited`."""
         await self._doors.knock(request, "password")
         name = self.counter(typed.email)
         # Judging and counting happen within one turn: guesses that come at once cannot run ahead of the count.
@@ -106,7 +110,7 @@ class SignIn:
         account = await self._users.find(Subject(entry.user_id), entry.user_id)
         if account is None:
             raise VisitNowError(Code.CREDENTIALS_INVALID)
-        return await self._sessions.begin(request, account)
+        return account
 
     async def prove(self, request: Request, caller: Principal, password: str) -> None:
         """Judge a password of somebody who is signed in. Raises `credentials_invalid`, `rate_limited`."""

@@ -1,23 +1,27 @@
 """The clinic of a request's Host, and which pages may call through it (CORS): decided before any routing.
 
 An origin is answered only where it is one of ours: the platform's sites, or the clinic's own hosts. No cookie carries
-anybody's identity here, so credentials are never allowed.
+anybody's identity there, so credentials are never allowed; only the codec server takes a cookie, and only from the
+Temporal UI's pages.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.codec import PATH, ui_origins
 from api.problems import problem_response, refusal_of, request_id_of
 from models.errors import UnavailableError, VisitNowError
 
 PREFIX: Final = "/v1/"
-"""Probes, documents and the codec server are nobody's site, and the codec server knows its own callers."""
+"""Probes, documents and the codec server are nobody's site."""
+
+CODEC_PREFIX: Final = f"{PATH}/"
 
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS: Final = (
@@ -31,6 +35,20 @@ EXPOSED_HEADERS: Final = (
 PREFLIGHT_SECONDS: Final = 600
 
 
+class Opening(NamedTuple):
+    """What pages of one origin may send, and see of the answers."""
+
+    origin: str
+    methods: str = ALLOWED_METHODS
+    headers: str = ALLOWED_HEADERS
+    exposed: str = EXPOSED_HEADERS
+    credentials: bool = False
+
+
+def _codec_opening(origin: str) -> Opening:
+    return Opening(origin, "POST", "Authorization, Content-Type, X-Namespace", "X-Request-Id", credentials=True)
+
+
 class Sites:
     """One ASGI layer between the edge and the routes."""
 
@@ -40,28 +58,30 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, if its host is anybody's."""
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or not scope["path"].startswith((PREFIX, CODEC_PREFIX)):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            allowed = await _allowed(scope, headers)
+            opening = await _opening(scope, headers)
         except (VisitNowError, UnavailableError) as error:
             await _refused(scope, error)(scope, receive, send)
             return
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await _preflight(allowed)(scope, receive, send)
+            await _preflight(opening)(scope, receive, send)
             return
-        await self._app(scope, receive, send if allowed is None else _opened(send, allowed))
+        await self._app(scope, receive, send if opening is None else _opened(send, opening))
 
 
-async def _allowed(scope: Scope, headers: Headers) -> str | None:
-    """The page's origin, where it may call. Raises `not_found` for a host that is nobody's."""
-    hosts = scope["app"].state.services.hosts
-    clinic = await hosts.clinic(headers.get("host", ""))
+async def _opening(scope: Scope, headers: Headers) -> Opening | None:
+    """What the page may do that asks; None where it may not call. Raises `not_found` for a host that is nobody's."""
+    services = scope["app"].state.services
     origin = headers.get("origin")
-    allowed: str | None = None if origin is None else await hosts.allowed_origin(origin, clinic)
-    return allowed
+    if scope["path"].startswith(CODEC_PREFIX):
+        return _codec_opening(origin) if origin in ui_origins(services.settings) else None
+    clinic = await services.hosts.clinic(headers.get("host", ""))
+    allowed: str | None = None if origin is None else await services.hosts.allowed_origin(origin, clinic)
+    return None if allowed is None else Opening(allowed)
 
 
 def _refused(scope: Scope, error: Exception) -> Response:
@@ -70,24 +90,28 @@ def _refused(scope: Scope, error: Exception) -> Response:
     return problem_response(refusal, request_id_of(Request(scope)))
 
 
-def _preflight(allowed: str | None) -> Response:
+def _preflight(opening: Opening | None) -> Response:
     headers = {"Vary": "Origin"}
-    if allowed is not None:
+    if opening is not None:
         headers |= {
-            "Access-Control-Allow-Origin": allowed,
-            "Access-Control-Allow-Methods": ALLOWED_METHODS,
-            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Allow-Origin": opening.origin,
+            "Access-Control-Allow-Methods": opening.methods,
+            "Access-Control-Allow-Headers": opening.headers,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         }
+        if opening.credentials:
+            headers["Access-Control-Allow-Credentials"] = "true"
     return Response(status_code=204, headers=headers)
 
 
-def _opened(send: Send, allowed: str) -> Send:
+def _opened(send: Send, opening: Opening) -> Send:
     async def decorated(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
-            headers["Access-Control-Allow-Origin"] = allowed
-            headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+            headers["Access-Control-Allow-Origin"] = opening.origin
+            headers["Access-Control-Expose-Headers"] = opening.exposed
+            if opening.credentials:
+                headers["Access-Control-Allow-Credentials"] = "true"
             headers.add_vary_header("Origin")
         await send(message)
 

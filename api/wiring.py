@@ -29,6 +29,7 @@ from api.after_visit import AfterVisitPages, AfterVisits
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
+from api.codec import Accounts, CodecDesk, SignInPage
 from api.consulting import Consulting
 from api.day_list import DayLists
 from api.filing import Filing
@@ -186,7 +187,13 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         settings=settings,
         metrics=metrics,
         verifier=TokenVerifier(settings.token_keys),
-        codec=EncryptionCodec(settings.payload_keys),
+        codec_desk=CodecDesk(
+            EncryptionCodec(settings.payload_keys),
+            Accounts(people.sign_in, people.sessions, stores.users, PurposeTokens(settings.token_keys)),
+            people.audit,
+            settings,
+        ),
+        codec_page=SignInPage(settings.temporal_ui_url),
         gateway=gateway,
         directory=stores.directory,
         appointments=stores.appointments,

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.accounts import ACCOUNTS, described, mint
+from cli.accounts import ACCOUNTS, PASSWORD, described, mint
 from cli.output import CommandError, console, explained, show_links
 from cli.policy import parse_policy
 from cli.seed.catalogues import bare, full
@@ -88,8 +88,11 @@ def _announce(stack: LocalStack) -> None:
         [
             ("API", f"{stack.api_url}/docs"),
             ("Temporal UI", workflows),
+            ("Its payloads", stack.sign_in_url),
             ("Payments", stack.sandbox_url),
             ("Inboxes", f"{stack.sandbox_url}/inbox"),
         ]
     )
+    admin = ACCOUNTS["admin"]
+    console.print(f"To read payloads there, sign in as [bold]{admin.email}[/] with [bold]{PASSWORD}[/].")
     console.print("In another terminal: [bold]visitnow token --as patient[/], [bold]visitnow ps[/].")

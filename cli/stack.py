@@ -27,6 +27,7 @@ from sandbox.process import SandboxProcess
 from sandbox.servers.cache import compiled_once
 from sandbox.servers.processes import HOST, Process, StartError, free_port
 from sandbox.servers.stack import Addresses, LocalServers, RunningServers
+from sandbox.servers.temporal import UiCodec
 
 ROOT: Final = Path(__file__).parents[1]
 READY_SECONDS: Final = 90.0
@@ -66,7 +67,7 @@ class LocalStack:
         self._servers = LocalServers(
             RunningServers.of_environment(os.environ),
             temporal_ui=True,
-            ui_codec_endpoint=f"{self.api_url}/codec",
+            ui_codec=UiCodec(f"{self.api_url}/codec", self.sign_in_url),
         )
         self._sandbox: SandboxProcess | None = None
         self._children: list[Process] = []
@@ -76,6 +77,11 @@ class LocalStack:
     def api_url(self) -> str:
         """Where the API answers."""
         return f"http://{HOST}:{self._api_port}"
+
+    @property
+    def sign_in_url(self) -> str:
+        """The page at which people of the platform sign in to read payloads in the Temporal UI."""
+        return f"{self.api_url}/codec/sign-in"
 
     @property
     def sandbox_url(self) -> str:
@@ -225,7 +231,9 @@ class LocalStack:
 
     def _watched(self) -> list[_Watched]:
         servers = (self._servers.mongod, self._servers.redis, self._servers.temporal)
-        processes = [*(server.process for server in servers if server is not None), *self._children]
+        door = self._servers.temporal.door if self._servers.temporal is not None else None
+        started = [*(server.process for server in servers if server is not None), *filter(None, [door])]
+        processes = [*started, *self._children]
         watched = [_Watched(one.name, one.alive, one.log) for one in processes]
         if self._sandbox is not None:
             watched.append(_Watched("sandbox", self._sandbox.alive, self._servers.directory / "sandbox.log"))

@@ -44,6 +44,7 @@ class AuditAction(StrEnum):
     KEY_DESTROYED = "key.destroyed"
     KEYS_REWRAPPED = "keys.rewrapped"
     AUDIT_READ = "audit.read"
+    PAYLOADS_READ = "payloads.read"
     LINK_USED = "link.used"
     RIGHT_CLAIMED = "right.claimed"
     RIGHT_READ = "right.read"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
-from adapters.temporal.codec import CodecError
-from api.guards import MayUseCodec, preflight, ui_origins
-from api.problems import invalid, problem_responses
-from api.services import Services, Wired
+from api.codec import LASTING, PATH, SIGN_IN_PATH, is_own_form
+from api.guards import PUBLIC, MayReadPayloads
+from api.problems import problem_responses
+from api.services import Wired
+from api.sign_in import Typed
+from models.addresses import MAX_EMAIL, normal_email
+from models.credentials import MAX_PASSWORD
 from models.errors import Code, VisitNowError
 
 MAX_DEPTH: Final = 20
+MAX_CODE: Final = 32
 
 _CODES: Final = (
-    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.MALFORMED, Code.INVALID,
-    Code.TOO_LARGE,
+    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.STEP_UP_REQUIRED, Code.MALFORMED,
+    Code.INVALID, Code.TOO_LARGE, Code.UNAVAILABLE,
 )  # fmt: skip
 _PAYLOADS: Final = {
     "type": "object",
@@ -29,54 +34,88 @@ _PAYLOADS: Final = {
 _DOCUMENTED: Final = {"requestBody": {"required": True, "content": {"application/json": {"schema": _PAYLOADS}}}}
 _ANSWERS: Final = {200: {"content": {"application/json": {"schema": _PAYLOADS}}}, **problem_responses(*_CODES)}
 
-router = APIRouter(prefix="/codec", tags=["codec"])
-GUARD: Final = Depends(MayUseCodec())
+router = APIRouter(prefix=PATH, tags=["codec"])
 
 
-def _cors(request: Request, services: Services) -> dict[str, str]:
-    """Headers for the UI's origin and no other; never a reflected one."""
-    origin = request.headers.get("origin", "")
-    headers = {"Vary": "Origin"}
-    if origin in ui_origins(services.settings):
-        headers["Access-Control-Allow-Origin"] = origin
-    return headers
-
-
-@router.post("/encode", dependencies=[GUARD], response_class=Response, responses=_ANSWERS, openapi_extra=_DOCUMENTED)
-async def encode(request: Request, services: Wired) -> Response:
+@router.post("/encode", response_class=Response, responses=_ANSWERS, openapi_extra=_DOCUMENTED)
+async def encode(request: Request, writer: MayReadPayloads, services: Wired) -> Response:
     """Encrypt payloads, for what an operator sends by hand."""
-    return await _converted(request, services, services.codec.encode)
+    return _answer(await services.codec_desk.encode(request, writer, await _sent(request)))
 
 
-@router.post("/decode", dependencies=[GUARD], response_class=Response, responses=_ANSWERS, openapi_extra=_DOCUMENTED)
-async def decode(request: Request, services: Wired) -> Response:
-    """Decrypt payloads, for what an operator reads."""
-    return await _converted(request, services, services.codec.decode)
+@router.post("/decode", response_class=Response, responses=_ANSWERS, openapi_extra=_DOCUMENTED)
+async def decode(request: Request, reader: MayReadPayloads, services: Wired) -> Response:
+    """Decrypt payloads, for what an operator reads; each look is in the audit."""
+    return _answer(await services.codec_desk.decode(request, reader, await _sent(request)))
 
 
-async def _converted(
-    request: Request, services: Services, convert: Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
-) -> Response:
+async def _sent(request: Request) -> Sequence[Payload]:
     try:
-        payloads = Parse(await request.body(), Payloads(), max_recursion_depth=MAX_DEPTH)
+        return Parse(await request.body(), Payloads(), max_recursion_depth=MAX_DEPTH).payloads
     except (ParseError, UnicodeDecodeError) as error:
         raise VisitNowError(Code.MALFORMED) from error
+
+
+def _answer(payloads: Sequence[Payload]) -> Response:
+    return Response(MessageToJson(Payloads(payloads=payloads)), media_type="application/json")
+
+
+@router.get("/sign-in", dependencies=[PUBLIC], include_in_schema=False)
+async def sign_in_page(request: Request, services: Wired) -> HTMLResponse:
+    """A form, or the way out for whoever has signed in."""
+    desk = services.codec_desk
     try:
-        converted = await convert(payloads.payloads)
-    except CodecError as error:
-        raise invalid("payloads", "undecodable", "a payload does not open with any of our keys") from error
-    return Response(
-        MessageToJson(Payloads(payloads=converted)), media_type="application/json", headers=_cors(request, services)
+        await desk.signed_in(request)
+    except VisitNowError:
+        return services.codec_page.answer(signed_in=False, totp_needed=desk.needs_totp)
+    return services.codec_page.answer(signed_in=True, totp_needed=desk.needs_totp)
+
+
+@router.post("/sign-in", dependencies=[PUBLIC], include_in_schema=False)
+async def sign_in(
+    request: Request,
+    services: Wired,
+    email: Annotated[str, Form(max_length=MAX_EMAIL)],
+    password: Annotated[str, Form(max_length=MAX_PASSWORD)],
+    totp: Annotated[str, Form(max_length=MAX_CODE)] = "",
+) -> Response:
+    """Let an operator's browser read payloads for an hour."""
+    desk = services.codec_desk
+    try:
+        token = await desk.sign_in(request, _typed(request, email, password, totp))
+    except VisitNowError as problem:
+        request.scope["visitnow.code"] = problem.code
+        return services.codec_page.answer(signed_in=False, totp_needed=desk.needs_totp, problem=problem)
+    answer = RedirectResponse(SIGN_IN_PATH, status_code=303)
+    answer.set_cookie(
+        desk.cookie,
+        token,
+        max_age=int(LASTING.total_seconds()),
+        path=PATH,
+        secure=desk.is_secure,
+        httponly=True,
+        samesite="strict",
     )
+    return answer
 
 
-@router.options("/encode", dependencies=[Depends(preflight)], include_in_schema=False)
-@router.options("/decode", dependencies=[Depends(preflight)], include_in_schema=False)
-async def allowed(request: Request, services: Wired) -> Response:
-    """Tell a browser whether its page may use the codec server."""
-    headers = _cors(request, services)
-    if "Access-Control-Allow-Origin" in headers:
-        headers["Access-Control-Allow-Methods"] = "POST"
-        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Namespace"
-        headers["Access-Control-Max-Age"] = "600"
-    return Response(status_code=204, headers=headers)
+def _typed(request: Request, email: str, password: str, totp: str) -> Typed:
+    """What stands in the form. Raises `forbidden`, `credentials_invalid`."""
+    if not is_own_form(request):
+        raise VisitNowError(Code.FORBIDDEN)
+    try:
+        return Typed(normal_email(email.strip()), password, totp.strip() or None)
+    except ValueError as error:
+        raise VisitNowError(Code.CREDENTIALS_INVALID) from error
+
+
+@router.post("/sign-out", dependencies=[PUBLIC], include_in_schema=False)
+async def sign_out(request: Request, services: Wired) -> Response:
+    """End it before its time."""
+    if not is_own_form(request):
+        raise VisitNowError(Code.FORBIDDEN)
+    desk = services.codec_desk
+    await desk.sign_out(request)
+    answer = RedirectResponse(SIGN_IN_PATH, status_code=303)
+    answer.delete_cookie(desk.cookie, path=PATH, secure=desk.is_secure, httponly=True, samesite="strict")
+    return answer

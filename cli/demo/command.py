@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.accounts import ACCOUNTS, PASSWORD
 from cli.demo.acts import IN_TEN_DAYS
 from cli.demo.stage import Stage
 from cli.demo.story import Played, play, summary
@@ -76,4 +77,6 @@ def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> lis
     links = [(f"Workflow of “{one.act.title}”", one.link) for one in played if one.link is not None]
     links += [("What came to whose phone and mailbox", f"{stack.sandbox_url}/inbox")]
     links += [("API docs", f"{stack.api_url}/docs"), ("Temporal UI", stack.settings.temporal_ui_url)]
+    admin = ACCOUNTS["admin"]
+    links += [(f"Read its payloads: {admin.email}, {PASSWORD}", stack.sign_in_url)]
     return links if checkout is None else [*links, ("Pay a waiting booking yourself", checkout)]

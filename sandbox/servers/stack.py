@@ -13,7 +13,7 @@ from sandbox.servers.mongod import MongoAccounts, Mongod, create_accounts, drop_
 from sandbox.servers.processes import Process, StartError
 from sandbox.servers.provision import Provisioner
 from sandbox.servers.redis import Redis
-from sandbox.servers.temporal import Temporal, ensure_namespace
+from sandbox.servers.temporal import Temporal, UiCodec, ensure_namespace
 from sandbox.servers.workspace import Workspace
 
 DEFAULT_NAMESPACE = "visitnow"
@@ -92,13 +92,13 @@ class LocalServers:
         provisioner: Provisioner | None = None,
         temporal_namespace: str = DEFAULT_NAMESPACE,
         temporal_ui: bool = False,
-        ui_codec_endpoint: str | None = None,
+        ui_codec: UiCodec | None = None,
     ) -> None:
         self._running = running or RunningServers()
         self._provisioner = provisioner or Provisioner()
         self._namespace = temporal_namespace
         self._ui = temporal_ui
-        self._ui_codec_endpoint = ui_codec_endpoint
+        self._ui_codec = ui_codec
         self._workspace: Workspace | None = None
         self._addresses: Addresses | None = None
         self._guest_accounts: MongoAccounts | None = None
@@ -175,7 +175,9 @@ class LocalServers:
         await asyncio.to_thread(self.stop)
 
     def _processes(self) -> list[Process]:
-        return [server.process for server in (self.mongod, self.redis, self.temporal) if server is not None]
+        processes = [server.process for server in (self.mongod, self.redis, self.temporal) if server is not None]
+        door = self.temporal.door if self.temporal is not None else None
+        return processes if door is None else [*processes, door]
 
     def _prepare(self, directory: Path) -> None:
         """Find the programs, in this thread: a download or a build that is interrupted ends at once."""
@@ -189,7 +191,7 @@ class LocalServers:
                 directory / "temporal",
                 namespace=self._namespace,
                 ui=self._ui,
-                ui_codec_endpoint=self._ui_codec_endpoint,
+                ui_codec=self._ui_codec,
             )
 
     def _start_mongodb(self) -> MongoAccounts:

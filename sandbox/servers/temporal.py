@@ -1,12 +1,15 @@
 """Temporal's development server with the product's namespace and search attributes, its data in a file."""
 
 import asyncio
+import os
+import socket
+import sys
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
@@ -43,8 +46,18 @@ _DYNAMIC_CONFIG = (
 )
 
 
+class UiCodec(NamedTuple):
+    """Where the UI's pages have payloads decrypted, and the page at which operators sign in for that."""
+
+    endpoint: str
+    sign_in: str
+
+
 class Temporal:
-    """One `temporal server start-dev`; comes back on the same ports with the same workflows."""
+    """One `temporal server start-dev`; comes back on the same ports with the same workflows.
+
+    `process` is the server; `door` stands before its UI, where there is one that knows a codec server.
+    """
 
     def __init__(
         self,
@@ -53,12 +66,14 @@ class Temporal:
         *,
         namespace: str,
         ui: bool = False,
-        ui_codec_endpoint: str | None = None,
+        ui_codec: UiCodec | None = None,
     ) -> None:
         directory.mkdir()
         self._namespace = namespace
         self._port = free_port()
         self._ui_port = free_port() if ui else None
+        self._door_port: int | None = None
+        self.door: Process | None = None
         command: list[str | Path] = [program, "server", "start-dev", "--ip", HOST, "--port", str(self._port)]
         command += ["--db-filename", directory / "temporal.db", "--namespace", namespace, "--log-level", "error"]
         command += ["--disable-config-file", "--disable-config-env"]
@@ -66,8 +81,10 @@ class Temporal:
             command += ["--headless"]
         else:
             command += ["--ui-port", str(self._ui_port), "--ui-disable-news-fetch"]
-        if ui_codec_endpoint:
-            command += ["--ui-codec-endpoint", ui_codec_endpoint]
+        if self._ui_port is not None and ui_codec is not None:
+            command += ["--ui-codec-endpoint", ui_codec.endpoint]
+            self._door_port = free_port()
+            self.door = _door(self._door_port, self._ui_port, ui_codec.sign_in, directory / "ui.log")
         for option, values in (
             ("--sqlite-pragma", _SQLITE_PRAGMAS),
             ("--dynamic-config-value", _DYNAMIC_CONFIG),
@@ -82,13 +99,21 @@ class Temporal:
 
     @property
     def ui_url(self) -> str | None:
-        return None if self._ui_port is None else f"http://{HOST}:{self._ui_port}"
+        port = self._door_port or self._ui_port
+        return None if port is None else f"http://{HOST}:{port}"
 
     def start(self) -> None:
         """Start, and return once workflows can be started and searched for."""
         self.process.start()
         wait_until(self._answers, self.process)
         ensure_namespace(self.address, self._namespace)
+        if self.door is not None:
+            self.door.start()
+            wait_until(self._door_is_open, self.door)
+
+    def _door_is_open(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self._door_port or 0)) == 0
 
     def _answers(self) -> bool:
         try:
@@ -97,6 +122,14 @@ class Temporal:
             if "Failed client connect" not in str(error):  # the SDK's way of saying that nobody listens yet
                 raise
             return False
+
+
+def _door(port: int, ui_port: int, sign_in: str, log: Path) -> Process:
+    options = ["--port", str(port), "--ui", f"http://{HOST}:{ui_port}", "--sign-in", sign_in]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    command = [sys.executable, "-P", "-m", "sandbox.servers.ui", *options]
+    return Process("temporal-ui", command, log=log, environment=environment)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:

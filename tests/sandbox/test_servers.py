@@ -23,10 +23,11 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from adapters.temporal import search_attributes
+from sandbox.servers import ui
 from sandbox.servers.cache import install_once
 from sandbox.servers.provision import Provisioner, ProvisionError
 from sandbox.servers.stack import Addresses, LocalServers, RunningServers
-from sandbox.servers.temporal import SEARCH_ATTRIBUTES, Temporal, ensure_namespace
+from sandbox.servers.temporal import SEARCH_ATTRIBUTES, Temporal, UiCodec, ensure_namespace
 from sandbox.servers.workspace import Workspace
 
 Document = dict[str, object]
@@ -180,17 +181,31 @@ def test_launcher_and_product_name_the_same_search_attributes() -> None:
     assert ours == dict(search_attributes.SEARCH_ATTRIBUTES)
 
 
-def test_the_ui_is_served_and_knows_the_codec_server(tmp_path: Path) -> None:
-    codec = "http://127.0.0.1:9/codec"
-    temporal = Temporal(
-        Provisioner().temporal(), tmp_path / "temporal", namespace="visitnow", ui=True, ui_codec_endpoint=codec
-    )
+def test_the_ui_is_served_and_knows_the_codec_server_and_its_sign_in(tmp_path: Path) -> None:
+    codec = UiCodec("http://127.0.0.1:9/codec", "http://127.0.0.1:9/codec/sign-in")
+    temporal = Temporal(Provisioner().temporal(), tmp_path / "temporal", namespace="visitnow", ui=True, ui_codec=codec)
+    assert temporal.door is not None
     try:
         temporal.start()
-        settings = httpx.get(f"{temporal.ui_url}/api/v1/settings", timeout=10).json()
-        assert settings["Codec"]["Endpoint"] == codec
+        with httpx.Client(base_url=temporal.ui_url or "", timeout=20, trust_env=False) as client:
+            settings = client.get("/api/v1/settings").json()
+            assert settings["Codec"] == {
+                "Endpoint": codec.endpoint,
+                "PassAccessToken": False,
+                "IncludeCredentials": True,
+                "DefaultErrorMessage": ui.MESSAGE,
+                "DefaultErrorLink": codec.sign_in,
+            }
+            page = client.get("/namespaces/visitnow/workflows")
+            assert page.headers["content-type"].startswith("text/html")
+            listed = client.get("/api/v1/namespaces/visitnow/workflows", params={"query": 'WorkflowId="booking:x"'})
+            assert listed.status_code == 200, listed.text
+            assert client.get("/api/v1/namespaces/nobody_s/workflows").status_code == 404
+            temporal.process.kill()
+            assert client.get("/namespaces/visitnow/workflows").status_code == 502
     finally:
         temporal.process.kill()
+        temporal.door.kill()
 
 
 async def test_killed_servers_come_back_at_the_same_place_with_their_data(own_servers: LocalServers) -> None:
