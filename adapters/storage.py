@@ -92,6 +92,22 @@ class EncryptedStore:
         return self._store
 
 
+async def try_out(url: str | None) -> None:
+    """Write a small object, read it back and remove it. Raises `UnavailableError`, and `ValueError` for other bytes."""
+    if url is None:
+        msg = "no object storage is configured"
+        raise UnavailableError(msg)
+    store, name, content = open_store(url), f"doctor/{secrets.token_hex(8)}", secrets.token_bytes(64)
+    await answered(obstore.put_async(store, name, content))
+    try:
+        found = await answered(obstore.get_async(store, name))
+        if bytes(await answered(found.bytes_async())) != content:
+            msg = "the object storage gives back other bytes than it was given"
+            raise ValueError(msg)
+    finally:
+        await answered(obstore.delete_async(store, name))
+
+
 async def answered(asking: Awaitable[T]) -> T:
     """The answer. Raises `FileNotFoundError` for what is not there, and `UnavailableError` for every other failure."""
     try:

@@ -1,4 +1,4 @@
-"""The operator's commands on the stores: keys are rotated, and a database that is not as declared is told."""
+"""The operator's command on the key vault: keys are rotated."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import base64
 import os
 
 import pytest
-from pymongo import MongoClient
 
 from adapters.connections import mongo_addresses
 from adapters.mongo.encryption import Vault
 from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.settings import Settings
-from cli.doctor import compared
 from cli.keys import rewrap_all
-from cli.migrate import prepare_stores
 from cli.output import CommandError
 from models.data_classes import DataClass
 from sandbox.servers.stack import Addresses
@@ -51,14 +48,3 @@ async def test_keys_are_rotated_once_and_for_all(servers: Addresses, module_data
     assert await rewrap_all(turned) == 7
     assert await rewrap_all(turned) == 0
     assert await _opened(settings.model_copy(update={"kms_url": new}), sealed) == [{"n": one} for one in range(7)]
-
-
-async def test_the_doctor_tells_what_differs(servers: Addresses, module_database_name: str) -> None:
-    settings = settings_for(servers, f"{module_database_name}_d")
-    assert await compared(settings)
-    owner = servers.owner_mongodb_url(settings.database)
-    await prepare_stores(settings, owner)
-    assert await compared(settings) == []
-    with MongoClient[dict[str, object]](owner) as client:
-        client[settings.database]["settings_versions"].drop_index("newest")
-    assert await compared(settings) == ["settings_versions: the index newest is missing"]

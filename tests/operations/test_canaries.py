@@ -1,0 +1,187 @@
+"""What a patient, a doctor and the front desk type reaches no log, metric, workflow, id, search attribute or refusal.
+
+One visit is lived through from signing up to the grievance, with words that occur nowhere else; on its way the outside
+misbehaves, since what others answer to an error repeats what they were sent. Then everything that operators read is
+searched for these words: as they are, in base64, in hex, and hashed as anybody could.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import httpx
+import pytest
+from temporalio.client import Client
+
+from models.identity import Role
+from models.ids import booking_workflow_id, follow_up_workflow_id
+from tests.api.test_people import a_patient, bearer, ok
+from tests.booking.support import book, say, temporal
+from tests.canaries import Canaries
+from tests.clinics import employee, offer
+from tests.in_clear import history_in_clear
+from tests.stack import Json, Stack, eventually
+
+VISIT: Final = offer("steady", "visit")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def _signs_up(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> None:
+    """By a text message that fails at first: the provider's refusal repeats the number."""
+    await stack.fault("message.create", "error", service="twilio")
+    tokens = await a_patient(stack, who, canaries.phone(), name=canaries.word("Tara Devi"))
+    who.headers.update(bearer(tokens))
+    ok(await who.patch("/v1/me", json={"email": canaries.email()}))
+
+
+async def _books(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> Json:
+    """For a child, at a gateway that fails once; pays."""
+    child = {"name": canaries.word("Kavi Devi"), "date_of_birth": "2019-02-28", "relation": "son"}
+    added = ok(await who.post("/v1/me/dependants", json=child), 201)
+    await stack.fault("order.create", "error")
+    patient = {"dependant_id": added["id"]}
+    visit = await book(stack, who, VISIT, patient=patient, reason=canaries.word("burning water"))
+
+    async def order() -> str | None:
+        seen = ok(await who.get(f"/v1/appointments/{visit['id']}"))
+        return seen["payment"]["order_id"] if seen["payment"] else None
+
+    order_id = await eventually(order, lambda found: found is not None, seconds=40)
+    await stack.pay(str(order_id))
+
+    async def state() -> str:
+        return str(ok(await who.get(f"/v1/appointments/{visit['id']}"))["state"])
+
+    await eventually(state, lambda seen: seen == "confirmed", seconds=40)
+    return visit
+
+
+async def _is_seen(stack: Stack, canaries: Canaries, visit: str) -> None:
+    """Comes, is treated; the doctor writes, the desk adds a report."""
+    async with (
+        stack.client(employee("steady", Role.STAFF)) as desk,
+        stack.client(employee("steady", Role.DOCTOR)) as doctor,
+    ):
+        ok(await say(desk, visit, "check-in"))
+        ok(await say(doctor, visit, "start"))
+        summary = {
+            "notes": canaries.word("cystitis after travel"),
+            "diagnosis": canaries.word("cystitis"),
+            "prescription": [
+                {"medicine": canaries.word("Nitrofurin 100 mg"), "instructions": canaries.word("with milk")}
+            ],
+            "follow_up_on": str(date.today() + timedelta(days=30)),  # noqa: DTZ011  a day, of whichever zone
+        }
+        ok(await doctor.put(f"/v1/appointments/{visit}/summary", json=summary, headers={"If-Match": '"0"'}))
+        ok(await say(doctor, visit, "complete"))
+        report = b"%PDF-1.4 " + canaries.word("leucocytes").encode() + secrets.token_hex(64).encode()
+        files = {"file": (f"{canaries.word('urine of tara')}.pdf", report)}
+        ok(await desk.post(f"/v1/appointments/{visit}/documents", files=files, data={"kind": "lab_report"}), 201)
+
+
+async def _speaks_up(canaries: Canaries, who: httpx.AsyncClient, visit: str) -> None:
+    """Rates the visit, complains, asks for a correction."""
+    review = {"rating": 2, "nps": 3, "comment": canaries.word("he shouted at my son")}
+    ok(await who.put(f"/v1/appointments/{visit}/review", json=review))
+    for kind in ("grievances", "corrections"):
+        key = {"Idempotency-Key": secrets.token_urlsafe(12)}
+        words = {"text": canaries.word(f"my {kind} of that day"), "appointment_id": visit}
+        ok(await who.post(f"/v1/me/{kind}", json=words, headers=key), 201)
+
+
+async def _errs(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> list[httpx.Response]:
+    """Whatever is typed into the wrong place; the refusals."""
+    word, phone, email = canaries.word("Mistaken Name"), canaries.phone(), canaries.email()
+    plain = word.replace(" ", "-")
+    canaries.words.append(plain)
+    wrong = {"provider_id": word, "service_id": phone, "start": word, "reason": {"$gt": word}, word: email}
+    async with stack.anonymous() as nobody:
+        return [
+            await who.get(f"/v1/providers/{plain}"),
+            await who.get(f"/{plain}"),
+            await who.get("/v1/appointments", params={"state": word}),
+            await who.get("/v1/appointments", params={word: phone}),
+            await who.post("/v1/appointments", json=wrong, headers={"Idempotency-Key": plain}),
+            await who.post("/v1/appointments", content=f'{{"{word}'.encode(), headers={"Idempotency-Key": plain}),
+            await who.post("/v1/me/dependants", json={"name": 7, "relation": word, "date_of_birth": phone}),
+            await who.get(f"/v1/documents/{plain}"),
+            await nobody.post("/v1/auth/login", json={"email": email, "password": word}),
+            await nobody.post("/v1/auth/otp", json={"phone": f"{phone}{word}"}),
+            await nobody.get("/v1/me", headers={"Authorization": f"Bearer {plain}"}),
+            await nobody.get(f"/v1/links/{plain}"),
+            await nobody.post("/codec/decode", content=word.encode(), headers={"Origin": f"https://{plain}.example"}),
+            await nobody.get("/v1/providers", headers={"Host": f"{plain.lower()}.localhost"}),
+        ]
+
+
+async def _workflows(client: Client, since: datetime) -> dict[str, bytes]:
+    """Everything that Temporal holds of each run that began since then, sealed and in clear."""
+    found = {}
+    query = f'StartTime > "{since.isoformat()}"'
+    async for one in client.list_workflows(query):
+        listed = one.raw_info.SerializeToString()
+        found[one.id] = listed + await history_in_clear(client, one.id)
+    return found
+
+
+async def test_nothing_that_operators_read_says_who_somebody_is(shared_stack: Stack) -> None:
+    stack, canaries = shared_stack, Canaries()
+    began = datetime.now(UTC) - timedelta(seconds=1)
+    async with stack.anonymous() as who:
+        await _signs_up(stack, canaries, who)
+        visit = (await _books(stack, canaries, who))["id"]
+        await _is_seen(stack, canaries, visit)
+        await _speaks_up(canaries, who, visit)
+        refusals = await _errs(stack, canaries, who)
+        metrics = (await who.get("/metrics")).content
+    assert len(canaries.words) > 15
+    assert all(400 <= one.status_code < 500 for one in refusals), [one.status_code for one in refusals]
+    assert {one.url.path: seen for one in refusals if (seen := canaries.disguised_in(_said(one)))} == {}
+    assert canaries.disguised_in(metrics) == []
+
+    client = await temporal(stack)
+
+    async def followed_up() -> int:
+        return (await client.count_workflows(f'WorkflowId = "{follow_up_workflow_id(visit)}"')).count
+
+    await eventually(followed_up, bool, seconds=40)
+    workflows = await _workflows(client, began)
+    assert visit.encode() in workflows[booking_workflow_id(visit)]
+    assert {name: seen for name, content in workflows.items() if (seen := canaries.disguised_in(content))} == {}
+
+    logs = {one.name: one.read_bytes() for what in ("api", "worker") for one in stack.folder.glob(f"{what}-*.log")}
+    assert b'"route": "/v1/appointments"' in b"".join(logs.values())
+    assert {name: seen for name, content in logs.items() if (seen := canaries.disguised_in(content))} == {}
+
+    stored = await asyncio.to_thread(_storage, stack)
+    assert {name: seen for name, content in stored.items() if (seen := canaries.disguised_in(content))} == {}
+
+
+def _said(answer: httpx.Response) -> bytes:
+    return json.dumps(dict(answer.headers)).encode() + answer.content
+
+
+def _storage(stack: Stack) -> dict[str, bytes]:
+    folder = stack.folder / "documents"
+    return {str(one): str(one).encode() + one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_the_search_sees_through_disguises() -> None:
+    """Proves the test above: the same search finds what is only written otherwise."""
+    canaries = Canaries()
+    word, phone = canaries.word("tara"), canaries.phone()
+    for hidden in (
+        word.upper().encode(),
+        word.encode().hex().encode(),
+        *(base64.b64encode(b"x" * before + word.encode() + b"y") for before in range(3)),
+    ):
+        assert canaries.disguised_in(b"..." + hidden + b"...") == [word], hidden
+    assert canaries.disguised_in(hashlib.sha256(phone.encode()).hexdigest().encode()) == [phone.removeprefix("+91")]
+    assert canaries.disguised_in(b"nothing of the kind") == []
