@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ from models.payments import (
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 BAD_REQUEST = 400
+ORDERS_AT_ONCE = 100
+"""The most that the gateway lists."""
 
 _CLIENT_VERSION = version("razorpay")
 _GATEWAY_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -231,6 +234,12 @@ class RazorpayGateway:
         if not matching:
             return None
         return min(matching, key=lambda order: (order.created_at, order.id)).order(receipt)
+
+    async def orders_since(self, since: datetime, skip: int) -> list[Order]:
+        """A page of the orders that were opened since then, newest first; empty behind the last one."""
+        query = {"from": int(since.timestamp()), "count": ORDERS_AT_ONCE, "skip": skip}
+        orders = await self._call(_Orders, lambda client: client.order.all(data=query))
+        return [one.order(one.receipt or "") for one in orders.items]
 
     async def payments_of(self, order_id: str) -> list[PaymentFact]:
         """Every payment that was tried on an order."""

@@ -62,8 +62,21 @@ class StoredSealHeads:
             return None
         return bytes(await answered(found.bytes_async())).decode(errors="replace")
 
-    async def _names(self) -> Sequence[str]:
+    async def set_aside(self, tenant_id: str, after: int, folder: str) -> list[int]:
+        """Move the copies of a chain's seals after that number to `folder`, for whoever asks what was lost.
+
+        A restored chain ends earlier than its copies, and goes on with numbers that those have.
+        """
+        numbers = []
+        for name in await self._names(f"{FOLDER}/{tenant_id}/"):
+            number = name.rpartition("/")[2].removesuffix(".jws")
+            if self._store is not None and number.isdecimal() and int(number) > after:
+                await answered(obstore.rename_async(self._store, name, f"{folder}/{tenant_id}/{number}.jws"))
+                numbers.append(int(number))
+        return sorted(numbers)
+
+    async def _names(self, prefix: str = f"{FOLDER}/") -> Sequence[str]:
         if self._store is None:
             return []
-        listing = obstore.list(self._store, prefix=f"{FOLDER}/")
+        listing = obstore.list(self._store, prefix=prefix)
         return [one["path"] async for chunk in listing for one in chunk]

@@ -156,6 +156,26 @@ class Settings(BaseSettings):
         default=None, description="Object storage, `file://…` or `s3://…`."
     )
 
+    backup_url: Annotated[str, StringConstraints(pattern=r"^(file|s3)://\S+$")] | None = Field(
+        default=None, description="Where backups go, `file://…` or `s3://…`; absent: none can be made."
+    )
+    backup_vault_url: Annotated[str, StringConstraints(pattern=r"^(file|s3)://\S+$")] | None = Field(
+        default=None, description="Where those of the key vault go; absent: beside the others."
+    )
+    backup_keys: SecretStr | None = Field(
+        default=None, description="AES-256 keys of backups, `id:base64` of 32 bytes each, newest first."
+    )
+    backup_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=35, description="How long a backup of the data is kept."
+    )
+    backup_vault_days: Annotated[int, Field(ge=1, le=365)] = Field(
+        default=7, description="How long one of the key vault is: only then what was erased is gone from every backup."
+    )
+    backup_mongodb_url: MongoUrl | None = Field(
+        default=None,
+        description="MongoDB as a user who only reads, the vault too; absent: the application and the vault.",
+    )
+
     kms_url: Annotated[
         str,
         StringConstraints(pattern=rf"^{_KMS_KEY}(,{_KMS_KEY})*$"),
@@ -199,10 +219,11 @@ class Settings(BaseSettings):
             raise ValueError("must be smtp://host or smtps://host")
         return value
 
-    @field_validator("signing_keys", "codec_keys")
+    @field_validator("signing_keys", "codec_keys", "backup_keys")
     @classmethod
-    def _named_keys(cls, value: SecretStr) -> SecretStr:
-        parse_keys(value.get_secret_value(), "key")
+    def _named_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value(), "key")
         return value
 
     @field_validator("id_hmac_key", "blind_index_key")
@@ -215,6 +236,12 @@ class Settings(BaseSettings):
     def _tls_is_whole(self) -> Self:
         if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
             raise ValueError("TEMPORAL_TLS_CERT and TEMPORAL_TLS_KEY come together")
+        return self
+
+    @model_validator(mode="after")
+    def _backups_are_sealed(self) -> Self:
+        if self.backup_url is not None and self.backup_keys is None:
+            raise ValueError("BACKUP_URL and BACKUP_KEYS come together")
         return self
 
     @model_validator(mode="after")
@@ -268,6 +295,11 @@ class Settings(BaseSettings):
         """The AES-256 keys of Temporal's payloads, newest first."""
         return parse_keys(self.codec_keys.get_secret_value(), "codec key")
 
+    @property
+    def sealing_keys(self) -> tuple[NamedKey, ...]:
+        """The AES-256 keys of backups, newest first; none where there are no backups."""
+        return () if self.backup_keys is None else parse_keys(self.backup_keys.get_secret_value(), "backup key")
+
 
 def load_settings() -> Settings:
     """The settings of this process's environment. Raises `SettingsError` with every problem in one text."""
@@ -290,7 +322,7 @@ def _explained(error: ValidationError) -> str:
 
 
 _ADDRESSES: Final = ("public_url", "temporal_ui_url", "razorpay_base_url", "twilio_base_url", "temporal_address")
-_CONNECTIONS: Final = ("mongodb_url", "vault_mongodb_url", "audit_mongodb_url", "redis_url")
+_CONNECTIONS: Final = ("mongodb_url", "vault_mongodb_url", "audit_mongodb_url", "backup_mongodb_url", "redis_url")
 
 
 def production_problems(settings: Settings) -> list[str]:

@@ -281,6 +281,7 @@ class Statement(StrEnum):
 
     CONSENT = "consent-receipt"
     AUDIT_SEAL = "audit-seal"
+    BACKUP = "backup"
 
 
 class Statements:

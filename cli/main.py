@@ -23,6 +23,9 @@ MODULES: Final = {
     "domain": "cli.domain",
     "keys": "cli.keys",
     "audit": "cli.audit",
+    "backup": "cli.backup",
+    "restore": "cli.restore",
+    "drill": "cli.drill",
     "doctor": "cli.doctor",
     "openapi": "cli.openapi",
 }

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from adapters.settings import SettingsError
+from models.backups import BackupError
 from models.errors import UnavailableError
 from sandbox.servers.processes import StartError
 from sandbox.servers.provision import ProvisionError
@@ -30,7 +31,7 @@ def explained() -> Iterator[None]:
     """Turn expected failures into their text on standard error and exit code 1."""
     try:
         yield
-    except (CommandError, SettingsError, ProvisionError, StartError, UnavailableError) as error:
+    except (CommandError, SettingsError, ProvisionError, StartError, UnavailableError, BackupError) as error:
         sys.stdout.flush()
         errors.print(f"visitnow: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error

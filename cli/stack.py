@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ STOP_SECONDS: Final = 8.0
 TAIL_LINES: Final = 15
 PROBE_PATH: Final = "/readyz"
 DEFAULT_UI: Final = "http://127.0.0.1:8233"
+FILES: Final = "documents"
 SMS_FROM: Final = "+15005550006"
 WHATSAPP_FROM: Final = "+14155238886"
 """Senders that the messaging service reserves for trying it out."""
@@ -59,16 +61,17 @@ class LocalStack:
     instead of new ones, and keep what was written to them.
     """
 
-    def __init__(self, catalogue: Catalogue, tell: Tell) -> None:
-        """What is seeded, and who hears what is being done."""
+    def __init__(self, catalogue: Catalogue, tell: Tell, running: RunningServers | None = None) -> None:
+        """What is seeded, who hears what is being done, and servers to use instead of those of the environment."""
         self._catalogue = catalogue
         self._tell = tell
         self._api_port = free_port()
         self._servers = LocalServers(
-            RunningServers.of_environment(os.environ),
+            RunningServers.of_environment(os.environ) if running is None else running,
             temporal_ui=True,
             ui_codec=UiCodec(f"{self.api_url}/codec", self.sign_in_url),
         )
+        self._lost: list[LocalServers] = []
         self._sandbox: SandboxProcess | None = None
         self._children: list[Process] = []
         self._settings: Settings | None = None
@@ -118,8 +121,7 @@ class LocalStack:
             owner = self._servers.addresses.owner_mongodb_url(self._settings.database)
             asyncio.run(prepare(self._settings, owner))
             self._tell("starting the API and the workers")
-            self._start_child("api", "--host", HOST, "--port", str(self._api_port))
-            self._start_child("worker", "--queue", "all")
+            self._start_children()
             self._tell("writing the seed data")
             asyncio.run(write(self._settings, self._catalogue))
             self._tell("waiting until everything is ready")
@@ -129,6 +131,33 @@ class LocalStack:
             self.stop()
             raise
 
+    def lose_servers(self, *, temporal: bool) -> None:
+        """A disaster: API, workers, MongoDB, Redis, the files and, if so wanted, Temporal end at once, with all data.
+
+        Payments and messages are the outside and go on. Fresh servers stand in the place of the lost ones, with
+        nothing in them; `settings` name them. Raises `StartError`.
+        """
+        for child in self._children:
+            child.kill()
+        self._children.clear()
+        lost = self._servers
+        for server in (lost.mongod, lost.redis, lost.temporal if temporal else None):
+            if server is not None:
+                server.process.kill()
+        shutil.rmtree(lost.directory / FILES, ignore_errors=True)
+        self._lost.append(lost)
+        kept = None if temporal else lost.addresses.temporal_address
+        self._servers = LocalServers(RunningServers(temporal_address=kept))
+        self._servers.start()
+        if self._sandbox is not None:
+            self._settings = self._settings_with(self._sandbox)
+
+    def resume(self) -> None:
+        """Start API and workers again, once what they need is there. Raises `StartError`."""
+        self._start_children()
+        self._await_ready()
+        remember(self.settings, self._servers.directory)
+
     def stop(self) -> None:
         """End every child, those first that need the others, and remove the temporary folder."""
         if self._children:
@@ -136,8 +165,10 @@ class LocalStack:
                 list(pool.map(lambda child: child.stop(STOP_SECONDS), self._children))
         if self._sandbox is not None:
             self._sandbox.stop()
-        self._servers.stop()
+        for servers in (self._servers, *self._lost):
+            servers.stop()
         self._children.clear()
+        self._lost.clear()
         self._sandbox = self._settings = None
 
     def log_tail(self, name: str) -> str:
@@ -198,7 +229,7 @@ class LocalStack:
             temporal_ui_url=addresses.temporal_ui_url or os.environ.get("VISITNOW_TEMPORAL_UI_URL", DEFAULT_UI),
             razorpay_base_url=sandbox.url,
             razorpay_webhook_secrets=SecretStr(sandbox.config.webhook_secret or ""),
-            storage_url=(self._servers.directory / "documents").as_uri(),
+            storage_url=(self._servers.directory / FILES).as_uri(),
             twilio_base_url=sandbox.url,
             twilio_account_sid=sandbox.config.account_sid,
             twilio_auth_token=SecretStr(sandbox.config.auth_token or ""),
@@ -206,6 +237,10 @@ class LocalStack:
             twilio_whatsapp_from=WHATSAPP_FROM,
             smtp_url=SecretStr(sandbox.smtp_url),
         )
+
+    def _start_children(self) -> None:
+        self._start_child("api", "--host", HOST, "--port", str(self._api_port))
+        self._start_child("worker", "--queue", "all")
 
     def _start_child(self, command: str, *options: str) -> None:
         environment = {**os.environ, **environment_of(self.settings), **compiled_once(os.environ)}

@@ -43,6 +43,9 @@ class AuditAction(StrEnum):
     KEY_MADE = "key.made"
     KEY_DESTROYED = "key.destroyed"
     KEYS_REWRAPPED = "keys.rewrapped"
+    BACKED_UP = "backup.made"
+    BACKUPS_REMOVED = "backup.removed"
+    RESTORED = "backup.restored"
     AUDIT_READ = "audit.read"
     PAYLOADS_READ = "payloads.read"
     LINK_USED = "link.used"
@@ -105,7 +108,7 @@ def audit_of_key(action: AuditAction, subject_id: str, data_class: str, at: date
     )
 
 
-def audit_of_operator(action: AuditAction, target: str, at: datetime) -> AuditEntry:
+def audit_of_operator(action: AuditAction, target: str, at: datetime, why: str | None = None) -> AuditEntry:
     """The entry for what an operator does by command, with the installation's own settings in hand."""
     return AuditEntry(
         id=random_id("aud"),
@@ -115,6 +118,7 @@ def audit_of_operator(action: AuditAction, target: str, at: datetime) -> AuditEn
         actor_kind=OPERATOR,
         action=action,
         target=target,
+        why=why,
     )
 
 

@@ -60,9 +60,11 @@ function createOrUpdate(admin, kind, name, body) {
   print(`${kind.toLowerCase()} ${name} is up to date`);
 }
 
-function privileges(grants, db) {
-  return grants.flatMap(({ collections, actions }) =>
-    collections.map((collection) => ({ resource: { db, collection }, actions })),
+function privileges(grants, role) {
+  const databases = { data: database, vault };
+  const usual = role === "vault" ? "vault" : "data";
+  return grants.flatMap(({ collections, actions, of = usual }) =>
+    collections.map((collection) => ({ resource: { db: databases[of], collection }, actions })),
   );
 }
 
@@ -71,7 +73,7 @@ makeReplicaSet();
 const admin = administrator();
 const roles = JSON.parse(fs.readFileSync(path.join(__dirname, "roles.json"), "utf8"));
 for (const [role, grants] of Object.entries(roles)) {
-  const body = { privileges: privileges(grants, role === "vault" ? vault : database), roles: [] };
+  const body = { privileges: privileges(grants, role), roles: [] };
   createOrUpdate(admin, "Role", role, body);
   createOrUpdate(admin, "User", role, { pwd: required(`MONGODB_${role.toUpperCase()}_PASSWORD`), roles: [role] });
 }

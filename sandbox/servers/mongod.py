@@ -86,7 +86,12 @@ _ROLES: dict[str, list[Document]] = {
         {"resource": {"db": "", "collection": ""}, "actions": ["listCollections"]},
     ],
     "audit": _on_collections(APPEND_ONLY_COLLECTIONS, ("insert", "find")),
-    "vault": _on_collections(VAULT_COLLECTIONS, (*_WRITE, "createIndex")),
+    "vault": [
+        *_on_collections(VAULT_COLLECTIONS, (*_WRITE, "createIndex")),
+        {"resource": {"db": "", "collection": ""}, "actions": ["listCollections"]},
+    ],
+    # Reads whatever there is, also what is added later, and changes nothing.
+    "reader": [{"resource": {"db": "", "collection": ""}, "actions": ["find", "listCollections"]}],
 }
 _OWNER_ROLES = ("readWriteAnyDatabase", "dbAdminAnyDatabase")
 
@@ -100,6 +105,7 @@ class MongoAccounts:
     application: str
     audit: str
     vault: str
+    reader: str
 
 
 def in_database(url: str, name: str) -> str:
@@ -123,7 +129,8 @@ def create_accounts(admin_url: str) -> MongoAccounts:
     """Create the product's accounts, with fresh names and passwords, on the server of `admin_url`.
 
     `application` reads and writes the product's collections but only reads the audit; `audit` adds to and reads
-    the audit; `vault` keeps the data keys; `owner` makes collections and indexes and drops databases.
+    the audit; `vault` keeps the data keys; `reader` reads all of it and writes nothing; `owner` makes collections and
+    indexes and drops databases.
     """
     suffix = secrets.token_hex(4)
     urls = {}
@@ -145,7 +152,7 @@ def create_accounts(admin_url: str) -> MongoAccounts:
 def drop_accounts(accounts: MongoAccounts) -> None:
     """Remove the accounts that `create_accounts` made, from a server that runs on."""
     with _client(accounts.admin) as client:
-        for url in (accounts.owner, accounts.application, accounts.audit, accounts.vault):
+        for url in (accounts.owner, accounts.application, accounts.audit, accounts.vault, accounts.reader):
             client.admin.command("dropUser", urlsplit(url).username)
 
 

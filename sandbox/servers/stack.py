@@ -59,6 +59,10 @@ class Addresses:
         """The key vault's URL: reads and writes the data keys, nothing else."""
         return in_database(self.mongodb.vault, database)
 
+    def reader_mongodb_url(self, database: str) -> str:
+        """The backup's URL: reads everything, the vault included, and writes nothing."""
+        return in_database(self.mongodb.reader, database)
+
     def owner_mongodb_url(self, database: str) -> str:
         """The owner's URL: makes collections and indexes, drops databases."""
         return in_database(self.mongodb.owner, database)

@@ -1,6 +1,7 @@
 """The gateway's adapter against the sandbox over HTTP: orders, payments and refunds."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ async def test_an_amount_that_the_gateway_refuses_is_a_refusal(gateway: Razorpay
 
 
 # Payments
+
+
+async def test_all_orders_since_an_instant_are_listed_page_by_page(gateway: RazorpayGateway) -> None:
+    began = datetime.now(UTC)
+    opened = [(await gateway.create_order(new_order(f"apt_{number}"))).receipt for number in range(3)]
+    assert {one.receipt for one in await gateway.orders_since(began, 0)} >= set(opened)
+    assert len(await gateway.orders_since(began, 2)) == len(await gateway.orders_since(began, 0)) - 2
+    assert await gateway.orders_since(began, 1000) == []
+    assert await gateway.orders_since(began + timedelta(hours=1), 0) == []
 
 
 async def test_every_try_on_an_order_is_told(gateway: RazorpayGateway, sandbox: Sandbox) -> None:

@@ -45,6 +45,7 @@ FILLED: Final = {
     "VISITNOW_EMAIL_FROM": "VisitNow <no-reply@example.in>",
     "VISITNOW_SIGNING_KEYS": f"2026-01:{KEY}",
     "VISITNOW_CODEC_KEYS": f"2026-01:{KEY}",
+    "VISITNOW_BACKUP_KEYS": f"2026-01:{KEY}",
     "VISITNOW_ID_HMAC_KEY": KEY,
     "VISITNOW_BLIND_INDEX_KEY": KEY,
     "KMS_KEY_FILE": "./secrets/kms_key",
@@ -53,6 +54,7 @@ FILLED: Final = {
     "MONGODB_APPLICATION_PASSWORD": "application",
     "MONGODB_AUDIT_PASSWORD": "audit",
     "MONGODB_VAULT_PASSWORD": "vault",
+    "MONGODB_READER_PASSWORD": "reader",
     "MONGODB_REPLICA_KEY": "replica",
     "REDIS_PASSWORD": "redis",
     "POSTGRES_PASSWORD": "postgres",
@@ -154,7 +156,7 @@ def test_no_circle_of_services_waits_for_itself() -> None:
 
 def test_every_job_is_awaited_by_somebody() -> None:
     awaited = {other for service in SERVICES.values() for other in service.get("depends_on", {})}
-    assert awaited >= JOBS
+    assert awaited >= {name for name in JOBS if "profiles" not in SERVICES[name]}
 
 
 # Settings
@@ -249,7 +251,7 @@ def test_every_command_of_ours_exists_with_these_options() -> None:
         node: Any = group
         context: typer.Context | None = None
         words = list(command)
-        while hasattr(node, "get_command"):
+        while words and hasattr(node, "get_command"):
             context = typer.Context(node, parent=context, info_name=node.name)
             node = node.get_command(context, words.pop(0))
             assert node is not None, command

@@ -1,0 +1,63 @@
+"""Everything open in the database, and the workflow that each is to have."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from adapters.mongo.client import Database, Document
+from models.ids import (
+    booking_workflow_id,
+    leave_workflow_id,
+    message_workflow_id,
+    onboarding_workflow_id,
+    refund_workflow_id,
+    rights_workflow_id,
+)
+from models.promises import Promise, PromiseKind
+
+
+class _Open(NamedTuple):
+    """How the open things of a kind are found and what their workflow is called."""
+
+    kind: PromiseKind
+    collection: str
+    query: Document
+    workflow_id: Callable[[str], str]
+
+
+_OPEN: Final = (
+    _Open(PromiseKind.REFUND, "refunds", {"is_open": True}, refund_workflow_id),
+    _Open(PromiseKind.LEAVE, "leaves", {"state": {"$in": ["taking", "ending"]}}, leave_workflow_id),
+    # A notice's tries are its workflow's business, and that ends with the message's time.
+    _Open(PromiseKind.MESSAGE, "notifications", {"state": "queued", "notice_id": None}, message_workflow_id),
+    _Open(
+        PromiseKind.APPLICATION,
+        "applications",
+        {"state": {"$in": ["submitted", "under_review", "changes_requested", "approved", "provisioning"]}},
+        onboarding_workflow_id,
+    ),
+    _Open(PromiseKind.RIGHTS_REQUEST, "rights_requests", {"state": "received"}, rights_workflow_id),
+)
+_PLANNED: Final = ("held", "confirmed", "checked_in", "in_consultation", "no_show")
+
+
+class MongoPromises:
+    """Walks through what is open; ids and states only."""
+
+    def __init__(self, database: Database) -> None:
+        """Any account that may read it."""
+        self._database = database
+
+    async def each(self, at: datetime) -> AsyncIterator[Promise]:
+        """All of them, appointments first."""
+        planned: Document = {"state": {"$in": list(_PLANNED)}, "closes_at": {"$gt": at}}
+        for one in (_Open(PromiseKind.APPOINTMENT, "appointments", planned, booking_workflow_id), *_OPEN):
+            async for found in self._database[one.collection].find(one.query, {"state": 1}):
+                name = str(found["_id"])
+                yield Promise(one.kind, name, str(found["state"]), one.workflow_id(name))
+
+    async def has_appointment(self, appointment_id: str) -> bool:
+        """Whether the database knows of it at all."""
+        return await self._database["appointments"].find_one({"_id": appointment_id}, {"_id": 1}) is not None

@@ -1,0 +1,119 @@
+"""`visitnow restore`: an empty installation becomes what a backup holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+
+from adapters.settings import Settings
+from cli.audit import told as told_of_audit
+from cli.audit import verified
+from cli.backup import note
+from cli.output import CommandError, console, explained
+from cli.restoring import Restored, Target, Tell, chosen, promises_kept, restore, unknown_money
+from cli.running import current_settings
+from cli.verifying import Report
+from models.compliance import AuditAction
+from models.errors import GatewayError, UnavailableError
+from models.promises import Kept
+
+SHOWN: Final = 50
+"""Things for a person that are printed; of more, the number."""
+
+app = typer.Typer()
+
+
+class Outcome:
+    """Everything that came of a restore, and the sentences about it."""
+
+    def __init__(self, restored: Restored, audit: Report, kept: Kept, money: Sequence[str]) -> None:
+        """What was put back, verified and compared, and payments of which the books know nothing."""
+        self.restored = restored
+        self.money = money
+        self.audit = audit
+        self.kept = kept
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be."""
+        found = [f"{one.fault}: {one.what} (of {one.tenant_id})" for one in self.audit.findings]
+        return [*self.restored.differences, *self.restored.broken, *found]
+
+    @property
+    def lines(self) -> list[str]:
+        """What was done, and what is left to do."""
+        restored, manifest, kept = self.restored, self.restored.manifest, self.kept
+        keys = "the vault was there and was left alone" if restored.keys is None else f"{restored.keys:,} keys"
+        aside = ", ".join(restored.set_aside)
+        people = [*kept.for_a_person, *self.money]
+        back = (
+            f"{manifest.documents:,} documents ({manifest.size / 1e6:,.1f} MB) as they were at "
+            f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC; {keys}; {restored.files:,} missing files"
+        )
+        open_things = (
+            f"{sum(kept.kept.values()):,} open things have their workflow, "
+            f"{sum(kept.begun_again.values()):,} are begun again by the schedules, {len(people):,} need a person"
+        )
+        return [
+            back,
+            *([f"seals whose entries are lost were set aside: {aside}"] if aside else []),
+            *told_of_audit(self.audit),
+            open_things,
+            *(f"  {one}" for one in people[:SHOWN]),
+            *([f"  … and {len(people) - SHOWN} more"] if len(people) > SHOWN else []),
+        ]
+
+
+@app.command(name="restore")
+def restore_command(
+    backup: Annotated[str | None, typer.Option(help="The backup's id; absent: the newest.")] = None,
+    owner_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VISITNOW_MONGODB_OWNER_URL",
+            help="MongoDB as a user who may make collections and indexes; absent: MONGODB_URL.",
+        ),
+    ] = None,
+    vault_owner_url: Annotated[
+        str | None,
+        typer.Option(envvar="VISITNOW_VAULT_OWNER_URL", help="The vault's MongoDB likewise; absent: the same user."),
+    ] = None,
+) -> None:
+    """Fill an empty database, vault and storage from a backup, and verify all of it.
+
+    Exit code 1 where something is not as it was.
+    """
+    with explained():
+        settings = current_settings()
+        owner = owner_url or settings.mongodb_url.get_secret_value()
+        with console.status("restoring") as status:
+            outcome = asyncio.run(restored(settings, Target(owner, vault_owner_url or owner), backup, status.update))
+        for line in outcome.lines:
+            console.print(line, markup=False)
+        if outcome.faults:
+            raise CommandError("\n".join(["not everything is as it was:", *outcome.faults]))
+
+
+async def restored(settings: Settings, target: Target, backup: str | None, tell: Tell) -> Outcome:
+    """Restore, note it, verify, compare with Temporal. Raises `BackupError`, `CommandError` or `UnavailableError`."""
+    manifest = await chosen(settings, backup)
+    found = await restore(settings, target, manifest, tell)
+    aside = f"; seals set aside: {', '.join(found.set_aside)}" if found.set_aside else ""
+    why = f"as it was at {manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}{aside}"
+    await note(settings, AuditAction.RESTORED, f"backup:{manifest.id}", why)
+    tell("verifying the audit")
+    audit = await verified(settings, None)
+    tell("comparing with Temporal and the payment gateway")
+    return Outcome(found, audit, await promises_kept(settings), await _unknown_money(settings, manifest.taken_at))
+
+
+async def _unknown_money(settings: Settings, since: datetime) -> Sequence[str]:
+    """A gateway that does not answer holds nobody's restore up."""
+    try:
+        return await unknown_money(settings, since)
+    except (UnavailableError, GatewayError):
+        return [f"the payment gateway did not say what was paid since {since:%Y-%m-%d %H:%M:%S} UTC: look there"]

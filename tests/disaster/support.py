@@ -1,0 +1,119 @@
+"""What the tests of backups share: an installation with something in every store, and one that is to become it."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import secrets
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import obstore
+from pydantic import SecretStr
+from pymongo import MongoClient
+from temporalio.testing import ActivityEnvironment
+
+from activities.compliance import AuditActivities, SealEverything
+from adapters.connections import mongo_addresses
+from adapters.mongo.encryption import Vault
+from adapters.mongo.repositories import Repositories
+from adapters.seal_heads import StoredSealHeads
+from adapters.settings import Settings
+from adapters.storage import open_store
+from adapters.tokens import Statements
+from cli.backing_up import Taken, back_up
+from cli.restoring import Restored, Target, chosen, restore
+from sandbox.servers.stack import Addresses
+from tests.adapters.mongo.builders import an_entry
+from tests.stack import Json, settings_over
+
+_NUMBERS: Final = itertools.count(1)
+
+
+def a_key(name: str = "2031-01") -> str:
+    """A setting of one key."""
+    return f"{name}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def silent(*words: object) -> None:
+    """Nobody watches."""
+    del words
+
+
+async def nobody(practitioner_id: str) -> None:
+    """Nobody listens for free times here."""
+
+
+class Place(NamedTuple):
+    """An installation without processes, and the server as its owner sees it."""
+
+    settings: Settings
+    servers: Addresses
+    owner: MongoClient[Json]
+
+    @property
+    def data(self) -> str:
+        return self.settings.database
+
+    @property
+    def target(self) -> Target:
+        url = self.servers.owner_mongodb_url(self.data)
+        return Target(url, url)
+
+    def all(self, collection: str) -> list[Json]:
+        return list(self.owner[self.data][collection].find(sort=[("_id", 1)]))
+
+    def vault(self) -> Vault:
+        addresses = mongo_addresses(self.settings)
+        return Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+
+    async def audit(self, tenant: str, count: int) -> None:
+        """Entries, under seals."""
+        stores = Repositories.connect(mongo_addresses(self.settings), on_time_changed=nobody)
+        try:
+            await stores.audit.append([an_entry(tenant_id=tenant) for _ in range(count)])
+            heads = StoredSealHeads(self.settings.storage_url)
+            sealing = AuditActivities(stores.seals, heads, Statements(self.settings.token_keys).sign_seal)
+            await ActivityEnvironment().run(sealing.seal, SealEverything(settle_seconds=0))
+        finally:
+            await stores.close()
+
+    async def put_file(self, path: str, content: bytes) -> None:
+        assert self.settings.storage_url is not None
+        await obstore.put_async(open_store(self.settings.storage_url), path, content)
+
+    async def files(self) -> dict[str, bytes]:
+        """Every object but the copies of seals."""
+        assert self.settings.storage_url is not None
+        store = open_store(self.settings.storage_url)
+        names = [one["path"] async for chunk in obstore.list(store) for one in chunk]
+        return {one: bytes(obstore.get(store, one).bytes()) for one in names if not one.startswith("audit-seals")}
+
+    async def back_up(self) -> Taken:
+        return await back_up(self.settings, silent)
+
+    async def restore(self, backup: str | None = None) -> Restored:
+        return await restore(self.settings, self.target, await chosen(self.settings, backup), silent)
+
+
+class Town:
+    """Makes installations that share one place for backups, with one key."""
+
+    def __init__(self, servers: Addresses, database: str, folder: Path, owner: MongoClient[Json]) -> None:
+        self.folder = folder
+        self._servers = servers
+        self._database = database
+        self._owner = owner
+        self._key = SecretStr(a_key())
+
+    def place(self, **changes: object) -> Place:
+        number = next(_NUMBERS)
+        values: dict[str, object] = {
+            "temporal_namespace": self._servers.temporal_namespace,
+            "storage_url": (self.folder / f"files-{number}").as_uri(),
+            "backup_url": (self.folder / "backups").as_uri(),
+            "backup_vault_url": (self.folder / "vault-backups").as_uri(),
+            "backup_keys": self._key,
+        }
+        settings = settings_over(self._servers, f"{self._database}_{number}", **{**values, **changes})
+        return Place(settings, self._servers, self._owner)

@@ -1,0 +1,33 @@
+"""The drill, played to its end on a stack of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.stack import visitnow
+
+
+# Half a minute alone; a machine that runs other tests beside it takes its time.
+@pytest.mark.timeout(300)
+def test_what_was_lost_is_restored_and_lives_on(tmp_path: Path) -> None:
+    told = visitnow(tmp_path, "drill")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "recovery time" in told.stdout
+    assert "recovery point" in told.stdout
+    assert re.search(r"\d+ entries of \d+ tenants under \d+ seals were looked at", told.stdout)
+    assert "was cancelled after the restore, and its money went back" in told.stdout
+    # Made after the backup: its workflow is there, its document is not, and somebody is told so.
+    assert re.search(r"booking:apt_\S+ runs for an appointment that the database does not have", told.stdout)
+    assert re.search(r"\d+ paise are captured by pay_\S+ for apt_\S+, which the database does not have", told.stdout)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fault_matrix
+@pytest.mark.timeout(300)
+def test_without_temporal_every_open_visit_is_named_for_a_person(tmp_path: Path) -> None:
+    told = visitnow(tmp_path, "drill", "--temporal")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert re.search(r"appointment apt_\S+ is confirmed, and its workflow is gone", told.stdout)
