@@ -166,6 +166,29 @@ def test_migrate_schedules_and_seed_can_be_repeated(stack: Dev, api: httpx.Clien
     assert api.get(f"/appointments/{held['id']}", headers=patient).json()["provider"] == held["provider"]
 
 
+def test_the_doctor_finds_the_stack_well(stack: Dev, ready: Json) -> None:
+    assert ready["api_url"]
+    told = visitnow(stack.temporary, "doctor")
+    lines = told.stdout.splitlines()
+    assert (told.returncode, [line for line in lines if not line.startswith("OK ")]) == (0, []), told.stdout
+    assert len(lines) > 15
+
+
+def test_the_temporal_ui_reads_payloads_once_somebody_has_signed_in(ready: Json) -> None:
+    ui, admin = ready["temporal_ui_url"], ready["accounts"]["admin"]
+    with httpx.Client(timeout=20, trust_env=False, headers={"Origin": ui}) as browser:
+        told = browser.get(f"{ui}/api/v1/settings").json()["Codec"]
+        assert told["IncludeCredentials"] is True
+        page = told["DefaultErrorLink"]
+        payloads = {"payloads": [{"metadata": {}, "data": ""}]}
+        decode = f"{told['Endpoint']}/decode?preserveStorageRefs=true"
+        assert browser.post(decode, json=payloads).status_code == 401
+        form = {"email": admin["email"], "password": admin["password"]}
+        signed = browser.post(page, data=form, headers={"Origin": ready["api_url"]})
+        assert signed.status_code == 303, signed.text
+        assert browser.post(decode, json=payloads).status_code == 200
+
+
 def test_ctrl_c_leaves_no_process_and_no_folder(stack: Dev) -> None:
     children = stack.children
     assert len(children) >= 6, children
