@@ -10,6 +10,7 @@ from typing import Final
 from adapters.settings import Settings
 from adapters.smtp import SmtpCarrier
 from adapters.twilio import TwilioCarrier, written
+from models.erasure_ports import Redactor
 from models.errors import DeliveryError
 from models.messaging import Channel, Letter, Message, Word
 from models.ports import Carrier
@@ -20,9 +21,10 @@ CALLBACK_PATH: Final = "/v1/webhooks/twilio/status"
 class CarrierByChannel:
     """Implements `models.ports.Carrier` over others; a channel that has none takes nothing for now."""
 
-    def __init__(self, carriers: Mapping[Channel, Carrier]) -> None:
-        """The carrier of each channel that is configured."""
+    def __init__(self, carriers: Mapping[Channel, Carrier], redactor: Redactor | None = None) -> None:
+        """The carrier of each channel that is configured, and the one of them that keeps what it has carried."""
         self._carriers = carriers
+        self.redactor = redactor
 
     async def send(self, message: Message, letter: Letter) -> Word:
         """Through the channel's carrier."""
@@ -65,7 +67,7 @@ def carriers(settings: Settings) -> Iterator[CarrierByChannel]:
     if settings.smtp_url is not None:
         found[Channel.EMAIL] = SmtpCarrier(settings.smtp_url.get_secret_value(), settings.email_from)
     try:
-        yield CarrierByChannel(found)
+        yield CarrierByChannel(found, phones)
     finally:
         if phones is not None:
             phones.close()

@@ -22,6 +22,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX: Final = "VISITNOW_"
 KEY_BYTES: Final = 32
 LOCAL_KMS_KEY_BYTES: Final = 96
+KEY_SETTLE_SECONDS: Final = 60.0
+"""As long as the driver keeps a data key."""
+
 RAZORPAY_HOST: Final = "api.razorpay.com"
 TWILIO_DOMAIN: Final = ".twilio.com"
 
@@ -184,6 +187,10 @@ class Settings(BaseSettings):
         description="Key-encryption keys, 96 bytes in base64 each, as `file:///path` or `local://<base64>`; "
         "comma-separated, newest first: `visitnow keys rotate` wraps all data keys under it.",
     )
+    key_settle_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=KEY_SETTLE_SECONDS,
+        description="How long an erasure waits after a key was destroyed, until no process has it in memory any more.",
+    )
     signing_keys: SecretStr = Field(
         default=SecretStr("dev:" + _SECRETS["signing_keys"]),
         description="Ed25519 seeds that sign access tokens, `id:base64` of 32 bytes each, newest first.",
@@ -345,6 +352,8 @@ def _development_values(settings: Settings) -> Iterable[str]:
             yield f"{_variable(name)} is a development value"
     if "local:" in settings.kms_url.split(","):
         yield f"{_variable('kms_url')} must name a key-encryption key"
+    if settings.key_settle_seconds < KEY_SETTLE_SECONDS:
+        yield f"{_variable('key_settle_seconds')} must be at least {KEY_SETTLE_SECONDS:.0f}"
     if not settings.webhook_secrets:
         yield f"{_variable('razorpay_webhook_secrets')} is empty"
 

@@ -107,6 +107,25 @@ class TwilioCarrier:
 
         return (await self._call(look)).word()
 
+    async def redact(self, provider_id: str) -> bool:
+        """Have the words of a message forgotten (an update with an empty body); one that is gone has none.
+
+        False while it is still on its way: only what has left or failed can be changed.
+        """
+
+        def forget() -> bool:
+            try:
+                self._client.messages(provider_id).update(body="")
+            except TwilioRestException as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return True
+                if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}:
+                    return False
+                raise
+            return True
+
+        return await self._call(forget)
+
     @property
     def channels(self) -> frozenset[Channel]:
         """The channels that have a sender."""

@@ -18,6 +18,7 @@ from models.credentials import (
     OTP_SEND_BACKOFF,
     Challenge,
     Verdict,
+    code_counter,
     code_hash,
     new_code,
     verdict,
@@ -72,7 +73,7 @@ class PhoneSignIn:
         """Send a code to a normalised number. Raises `rate_limited`."""
         await self._doors.knock(request, "otp")
         now, index = datetime.now(UTC), blind_index(self._key, AddressKind.PHONE, phone)
-        turn = await self._tries.take(SIGNING_IN, _counter(index), OTP_SEND_BACKOFF, now)
+        turn = await self._tries.take(SIGNING_IN, code_counter(index), OTP_SEND_BACKOFF, now)
         if not turn.allowed:
             raise wait_until(turn.next_at)
         challenge_id, code = random_id("otp"), new_code()
@@ -136,7 +137,7 @@ class PhoneSignIn:
             raise VisitNowError(Code.OTP_INVALID)
         if not await self._challenges.spend(SIGNING_IN, challenge_id):
             raise VisitNowError(Code.OTP_INVALID)
-        await self._tries.forget(SIGNING_IN, _counter(counted.phone_index))
+        await self._tries.forget(SIGNING_IN, code_counter(counted.phone_index))
         return counted, counted.phone
 
     async def _account(self, challenge: Challenge, phone: str, name: str | None) -> Account:
@@ -159,7 +160,3 @@ class PhoneSignIn:
             known = known.model_copy(update={"name": name})
             await self._users.describe(Subject(known.id), known)
         return known
-
-
-def _counter(phone_index: str) -> str:
-    return f"otp:{phone_index}"

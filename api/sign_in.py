@@ -15,7 +15,7 @@ from api.audit import AuditLog, origin_of
 from api.sessions import Issued, Sessions
 from models.addresses import AddressKind, blind_index, normal_email
 from models.compliance import AuditAction
-from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, recovery_hash
+from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, password_counter, recovery_hash
 from models.errors import Code, VisitNowError
 from models.identity import Account, Principal, Subject, System
 from models.identity_ports import Tries, Users
@@ -142,7 +142,7 @@ class SignIn:
 
     def counter(self, email: str) -> str:
         """The name under which tries at an address are counted."""
-        return f"password:{blind_index(self._key, AddressKind.EMAIL, email)}"
+        return password_counter(blind_index(self._key, AddressKind.EMAIL, email))
 
     async def _refuse_waiting(self, name: str) -> None:
         until = await self._tries.closed_until(SIGNING_IN, name, datetime.now(UTC))

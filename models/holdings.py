@@ -45,8 +45,20 @@ class Holding(NamedTuple):
     """The instant from which its time of retention runs, for those who stay with us; None: as long as they do."""
     exported: bool = False
     """Whether somebody who asks for their data is given it."""
+    folder: str | None = None
+    """Within which folder of object storage (empty: none) each document has one by its id, which goes before it."""
+    only_in: tuple[str, ...] = ()
+    """The states in which it becomes too old; none: in every one."""
+    is_subject: bool = False
+    """Whether each document is a subject of its own, whose key goes with it."""
     reason: str = ""
-    """Why it stays, or why it is nobody's."""
+    """Why it stays, or why it is no patient's."""
+
+    def folder_of(self, document_id: str) -> str | None:
+        """Where a document's objects lie; None where it has none."""
+        if self.folder is None:
+            return None
+        return f"{self.folder}/{document_id}/" if self.folder else f"{document_id}/"
 
 
 def _nobodys(collection: str, reason: str) -> Holding:
@@ -63,7 +75,7 @@ def _log(collection: str, dated_by: str, *, exported: bool = False) -> Holding:
 
 _PATIENTS: Final = (
     # Who they are.
-    Holding("users", Treatment.DELETE, _R.IDENTITY, "subject_id", DataClass.IDENTITY, "sealed", exported=True),
+    Holding("users", Treatment.DELETE, _R.IDENTITY, "_id", DataClass.IDENTITY, "sealed", exported=True),
     Holding("dependants", Treatment.DELETE, _R.IDENTITY, "subject_id", DataClass.IDENTITY, "sealed", exported=True),
     Holding("consents", Treatment.DELETE, _R.IDENTITY, "subject_id", exported=True),
     Holding("rights_requests", Treatment.BLANK, _R.IDENTITY, "subject_id", DataClass.IDENTITY, "sealed", exported=True),
@@ -71,8 +83,8 @@ _PATIENTS: Final = (
     Holding("sessions", Treatment.DELETE, _R.NONE, "subject_id", exported=True),
     Holding("otp_challenges", Treatment.DELETE, _R.NONE, "subject_id", DataClass.IDENTITY, "sealed"),
     Holding("notifications", Treatment.BLANK, _R.NONE, "subject_id", DataClass.IDENTITY, "sealed", exported=True),
-    Holding("uploads", Treatment.DELETE, _R.NONE, "subject_id", DataClass.CLINICAL, "sealed"),
-    Holding("exports", Treatment.DELETE, _R.NONE, "subject_id"),
+    Holding("uploads", Treatment.DELETE, _R.NONE, "subject_id", DataClass.CLINICAL, "sealed", folder="uploads"),
+    Holding("exports", Treatment.DELETE, _R.NONE, "subject_id", DataClass.IDENTITY, "sealed", folder="exports"),
     # A review's stars count on without its words.
     Holding("reviews", Treatment.BLANK, _R.NONE, "subject_id", DataClass.IDENTITY, "sealed", exported=True),
     # Their visits.
@@ -116,6 +128,7 @@ _PATIENTS: Final = (
         "sealed",
         dated_by="created_at",
         exported=True,
+        folder="documents",
     ),
     # Their money: what it was for and how much are ids and amounts, which the books are made of.
     Holding(
@@ -134,7 +147,8 @@ _PATIENTS: Final = (
     _log("notifications", "created_at"),
     _log("staff_tasks", "created_at"),
     _log("absence_offers", "created_at"),
-    _ids_only("deletions", "subject_id", "that somebody asked to be forgotten, and the certificate: ids and times"),
+    # That somebody asked to be forgotten, and the certificate: ids and times; why they did goes with who they were.
+    Holding("deletions", Treatment.BLANK, _R.IDENTITY, "subject_id", DataClass.IDENTITY, "sealed"),
     _ids_only(
         "audit",
         "subject_id",
@@ -144,7 +158,18 @@ _PATIENTS: Final = (
 )
 
 _NOBODYS: Final = (
-    _nobodys("applications", "whoever applies for a practice: an application is a subject of its own"),
+    Holding(
+        "applications",
+        Treatment.DELETE,
+        _R.IDENTITY,
+        data_class=DataClass.IDENTITY,
+        sealed="sealed",
+        dated_by="updated_at",
+        folder="",
+        only_in=("rejected", "withdrawn"),
+        is_subject=True,
+        reason="whoever applies for a practice; one that was approved becomes the practice's file",
+    ),
     _nobodys("audit_seals", "hashes over the audit's entries"),
     _nobodys("availability", "a doctor's published hours"),
     _nobodys("clinics", "what stands on a clinic's door"),

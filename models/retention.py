@@ -1,15 +1,101 @@
-"""For how long what is kept of people stays, by a tenant's settings."""
+"""What has become too old: of those who stay with us record by record, of those who left class by class."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
+from pydantic import Field
+
+from models.base import Id, Model, UtcDatetime
 from models.data_classes import RetentionClass
-from models.policy import TenantPolicy
+from models.holdings import HOLDINGS, Holding
+from models.identity import Scope
+
+AT_ONCE: Final = 200
+"""So many records are looked at and removed at a time."""
 
 
-def retention(policy: TenantPolicy, retained_under: RetentionClass) -> timedelta:
-    """How long something is kept once its purpose has ended; nothing where no rule keeps it."""
-    if retained_under is RetentionClass.NONE:
-        return timedelta()
-    return timedelta(days=getattr(policy.retention_days, retained_under))
+class Turn(Model):
+    """One turn, now."""
+
+    at: UtcDatetime
+
+
+class Over(Model):
+    """A class that somebody who was erased left behind, and whose time is over."""
+
+    deletion_id: Id
+    subject_id: Id
+    retained_under: RetentionClass
+
+
+class RetentionTally(Model):
+    """What a turn has removed, by collection, and how many classes of those who were erased."""
+
+    removed: dict[str, int] = Field(default_factory=dict)
+    classes: int = 0
+
+    def plus(self, collection: str, count: int) -> RetentionTally:
+        """With so many more of a collection."""
+        removed = Counter(self.removed) + Counter({collection: count})
+        return self.model_copy(update={"removed": dict(removed)})
+
+    @property
+    def total(self) -> int:
+        """How many records in all."""
+        return sum(self.removed.values())
+
+
+class Line(NamedTuple):
+    """One line of what a turn would do: so much of a collection of a tenant is older than that."""
+
+    tenant_id: str
+    collection: str
+    retained_under: RetentionClass
+    before: datetime
+    records: int
+
+
+class Record(NamedTuple):
+    """A record that is too old, and whom it is about."""
+
+    id: str
+    subject_id: str | None
+
+
+def dated() -> list[Holding]:
+    """What becomes too old by itself; what has files first, since the record leads to them."""
+    return sorted((one for one in HOLDINGS if one.dated_by is not None), key=lambda one: one.folder is None)
+
+
+class Outdated(Protocol):
+    """Records by their age; each method may raise `UnavailableError`."""
+
+    async def tenants(self, scope: Scope) -> list[str]:
+        """Every tenant, the platform included."""
+        ...
+
+    async def count(self, scope: Scope, holding: Holding, tenant_id: str, before: datetime) -> int:
+        """How many of a tenant's are older than that and still say something."""
+        ...
+
+    async def some(
+        self, scope: Scope, holding: Holding, tenant_id: str, before: datetime, spared: Collection[str], limit: int
+    ) -> list[Record]:
+        """The oldest of them, those about the `spared` left out."""
+        ...
+
+    async def remove(self, scope: Scope, holding: Holding, ids: Sequence[str]) -> int:
+        """Delete or blank those records, as the table says, and what belongs to them; how many those were."""
+        ...
+
+
+class Folders(Protocol):
+    """Object storage, as whoever clears it sees it."""
+
+    async def remove(self, folder: str) -> int:
+        """Remove whatever lies in a folder; how many objects. Raises `UnavailableError`."""
+        ...

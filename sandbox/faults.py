@@ -23,6 +23,7 @@ Operation = Literal[
     "message.create",
     "message.fetch",
     "message.list",
+    "message.update",
     "send",
 ]
 FaultMode = Literal["error", "timeout", "timeout_after_success", "slow", "malformed", "rate_limited"]

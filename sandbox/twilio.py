@@ -1,4 +1,4 @@
-"""The messaging service's HTTP interface: sending, reading and listing messages, with its refusals and armed faults.
+"""The messaging service's HTTP interface: sending, reading and redacting messages, its refusals and armed faults.
 
 WhatsApp messages are taken as if each person had written within the last day, so that free text may reach them.
 """
@@ -30,6 +30,7 @@ LONGEST_BODY = 1600
 SEGMENT = 153
 LARGEST_PAGE = 1000
 USUAL_PAGE = 50
+TRAVELLING = frozenset({"accepted", "scheduled", "queued", "sending"})
 E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 # Numbers that the service reserves for trying its refusals (its test credentials' magic numbers).
@@ -73,6 +74,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     return [
         route("POST", "/Messages.json", "message.create", _create),
         route("GET", "/Messages/{sid}.json", "message.fetch", _fetch),
+        route("POST", "/Messages/{sid}.json", "message.update", _update),
         route("GET", "/Messages.json", "message.list", _list),
         Route(f"{API}/{{path:path}}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
     ]
@@ -111,7 +113,8 @@ def _form(body: bytes) -> Form:
 
 def _perform(gateway: Gateway, request: Request, form: Form, work: Work) -> Response:
     try:
-        status = HTTPStatus.CREATED if request.method == "POST" else HTTPStatus.OK
+        made = request.method == "POST" and "sid" not in request.path_params
+        status = HTTPStatus.CREATED if made else HTTPStatus.OK
         return _json(work(gateway, request, form), status)
     except RefusedError as error:
         return _refuse(error)
@@ -203,6 +206,19 @@ def _fetch(gateway: Gateway, request: Request, _: Form) -> object:
     message = gateway.messages.find(request.path_params["sid"])
     if message is None or message.channel == "email":
         raise _unknown(request)
+    return _entity(gateway, message)
+
+
+def _update(gateway: Gateway, request: Request, form: Form) -> object:
+    """Forget the words of a message that has left or failed: nothing else of it can be changed."""
+    message = gateway.messages.find(request.path_params["sid"])
+    if message is None or message.channel == "email":
+        raise _unknown(request)
+    if form.get("Body") != "":
+        raise RefusedError(20001, "Only an empty Body is accepted.")
+    if message.status in TRAVELLING:
+        raise RefusedError(20009, "The message is still in progress.")
+    message.text = ""
     return _entity(gateway, message)
 
 

@@ -114,6 +114,7 @@ class Stack:
             twilio_sms_from=SMS_FROM,
             twilio_whatsapp_from=WHATSAPP_FROM,
             smtp_url=SecretStr(self.sandbox.smtp_url),
+            key_settle_seconds=0.2,
         )
         self.webhook_secret = secret.encode()
         self.api = self._child("api", "--host", HOST, "--port", str(self._port))

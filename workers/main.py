@@ -19,6 +19,7 @@ from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
 from activities.compliance import AuditActivities
 from activities.documents import AbandonedFiles
+from activities.erasure import ErasureActivities
 from activities.follow_up import FollowUpActivities, FollowUpSources
 from activities.messaging import MessagingActivities
 from activities.notices import NoticeActivities, Sources
@@ -31,11 +32,13 @@ from activities.rights import RightsActivities
 from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
+from adapters.erasure import erasers
 from adapters.files import ObjectFiles
 from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
 from adapters.razorpay import RazorpayGateway
+from adapters.redis.client import RedisClient
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.pages import Pages
@@ -148,6 +151,7 @@ class Wired(NamedTuple):
     gateway: RazorpayGateway
     carrier: CarrierByChannel
     feed: RedisFeed
+    redis: RedisClient
 
 
 @asynccontextmanager
@@ -168,7 +172,7 @@ async def _everything(settings: Settings, metrics: str | None) -> AsyncIterator[
         stack.callback(gateway.close)
         runtime = metrics_runtime(metrics) if metrics else None
         carrier = stack.enter_context(carriers(settings))
-        yield Wired(await connect_temporal(settings, runtime=runtime), stores, gateway, carrier, feed)
+        yield Wired(await connect_temporal(settings, runtime=runtime), stores, gateway, carrier, feed, redis)
 
 
 class TimeWord:
@@ -258,7 +262,13 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         Family.BULK: (
             BULK_QUEUE,
             list(BULK_WORKFLOWS),
-            [*_steps(operations), *_steps(upkeep), *_steps(audit), *_steps(_absence(wired))],
+            [
+                *_steps(operations),
+                *_steps(upkeep),
+                *_steps(audit),
+                *_steps(_absence(wired)),
+                *_steps(_erasure(settings, wired)),
+            ],
         ),
     }
     interceptors = [FaultInterceptor(faults)] if faults else []
@@ -283,6 +293,11 @@ def _absence(wired: Wired) -> AbsenceActivities:
     stores, client = wired.stores, wired.client
     books = Books(stores.leaves, stores.leaves, stores.publications, stores.appointments, stores.offers)
     return AbsenceActivities(books, Commander(client), DurableNotifier(client))
+
+
+def _erasure(settings: Settings, wired: Wired) -> ErasureActivities:
+    redactor = wired.carrier.redactor
+    return ErasureActivities(erasers(settings, wired.stores, wired.redis, wired.client, redactor))
 
 
 def _notices(settings: Settings, wired: Wired) -> NoticeActivities:

@@ -83,6 +83,12 @@ FAN_OUT = StepPolicy(
     # People wait for what it tells and gives back: it goes on until all of them are served.
     RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)),
 )
+ERASE = StepPolicy(
+    BULK_QUEUE,
+    timedelta(minutes=10),
+    # What somebody is promised to be rid of is tried for until it is gone, however long a store is away.
+    RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
 SWEEP = StepPolicy(
     BULK_QUEUE,
     timedelta(minutes=5),

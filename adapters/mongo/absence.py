@@ -28,6 +28,8 @@ DECLARED: Final = Declared(
             [("leave_id", ASCENDING), ("state", ASCENDING), ("due_at", ASCENDING), ("_id", ASCENDING)], name="due"
         ),
         IndexModel([("appointment_id", ASCENDING), ("created_at", DESCENDING)], name="visit"),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
     ),
 )
 

@@ -59,6 +59,11 @@ DECLARED: Final = Declared(
         _by("tenant_id", "provider_id"),
         _by("subject_id"),
         IndexModel([("order_id", ASCENDING)], name="order", partialFilterExpression={"order_id": {"$gt": ""}}),
+        IndexModel(
+            [("tenant_id", ASCENDING), ("end", ASCENDING)],
+            name="words",
+            partialFilterExpression={"sealed": {"$type": "object"}},
+        ),
         # Work queues: each holds only the appointments that it is about.
         OUTBOX,
         IndexModel(

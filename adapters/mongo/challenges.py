@@ -18,7 +18,11 @@ from models.identity import Scope
 DECLARED: Final = Declared(
     "otp_challenges",
     # Those that are over are removed with their keys, which an expiring index cannot do.
-    [IndexModel([("expires_at", ASCENDING)], name="over")],
+    [
+        IndexModel([("expires_at", ASCENDING)], name="over"),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("phone_index", ASCENDING)], name="phone"),
+    ],
 )
 
 

@@ -24,6 +24,8 @@ DECLARED: Final = Declared(
         IndexModel(
             [("appointment_id", ASCENDING), ("summary_version", DESCENDING)], name="of_appointment", unique=True
         ),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
     ),
 )
 

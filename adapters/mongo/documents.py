@@ -32,6 +32,8 @@ DECLARED: Final = Declared(
             unique=True,
             partialFilterExpression={"digest": {"$exists": True}},
         ),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
         IndexModel([("created_at", ASCENDING)], name="storing", partialFilterExpression={"state": _STORING}),
     ),
 )

@@ -12,10 +12,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
+from uuid import uuid4
 
 from bson import CodecOptions
 from bson.binary import Binary
@@ -27,14 +29,20 @@ from pymongo.read_concern import ReadConcern
 from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
 from adapters.mongo.encryption_keys import KEY_BYTES, DataKey, DataKeys, key_id_of, opened
 from models.data_classes import DataClass
+from models.errors import SubjectErasedError, UnavailableError
 
 T = TypeVar("T")
 
 VAULT_COLLECTION: Final = "__keyVault"
 _KNOWN_KEYS: Final = 20_000
+_MOST_TIMES: Final = 10
+"""So often a key is made anew that somebody else destroys at once."""
 _PROVIDER: Final = "local"
 _ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
+_BURIED: Final = "buriedAt"
+_IS_KEY: Final[Document] = {"keyMaterial": {"$exists": True}}
+"""Beside keys the vault holds notes that one must never be made again."""
 
 
 class KeyUse(StrEnum):
@@ -134,7 +142,9 @@ class Vault:
         """
         keys = key_encryption_keys(kms_url)
         self._newest = next(iter(keys))
-        self._client: MongoClient[Document] = MongoClient(url, appname="visitnow-vault", w="majority", **TIMEOUTS)
+        self._client: MongoClient[Document] = MongoClient(
+            url, appname="visitnow-vault", w="majority", tz_aware=True, **TIMEOUTS
+        )
         # The driver fetches keys at this level: one that another process is just making must not be seen before.
         self._keys = self._client[database].get_collection(VAULT_COLLECTION, read_concern=ReadConcern("majority"))
         self._encryption: ClientEncryption[Document] = ClientEncryption(
@@ -148,7 +158,10 @@ class Vault:
 
     @answering
     async def seal(self, subject_id: str, data_class: DataClass, content: Document) -> Binary:
-        """`content` encrypted under the subject's key of that class; the key is made with its first use."""
+        """`content` encrypted under the subject's key of that class; the key is made with its first use.
+
+        Raises `SubjectErasedError` where that key was destroyed for good.
+        """
         name = f"{subject_id}:{data_class}"
         sealed = await self._in_thread(lambda: self._seal(name, content))
         if sealed is None:
@@ -180,6 +193,18 @@ class Vault:
             await self._on_key(KeyUse.DESTROYED, list(existing.values()), data_class)
             await self._in_thread(lambda: self._destroy(list(existing)))
 
+    @answering
+    async def bury(self, subject_id: str, data_class: DataClass) -> datetime:
+        """Destroy a subject's key of that class for good: nobody ever makes one of that name again. When that was.
+
+        A note in the key's place says so, under the name that no two of the vault's documents share. A process that
+        has sealed with the key lately may go on for `REMEMBERED_SECONDS`; what it seals then nobody opens.
+        """
+        name = f"{subject_id}:{data_class}"
+        if await self._in_thread(lambda: self._existing({name: subject_id})):
+            await self._on_key(KeyUse.DESTROYED, [subject_id], data_class)
+        return await self._in_thread(lambda: self._bury(name))
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._in_thread(self._encryption.close)
@@ -194,28 +219,36 @@ class Vault:
         known = self._known.get(name)
         if known is not None:
             self._known.move_to_end(name)
-            try:
-                return self._encrypted(content, known)
-            except EncryptionError as error:
-                if unanswered(error):
-                    raise
-                # The key that we remember was destroyed meanwhile.
-                del self._known[name]
+            sealed = self._seal_with(name, known, content)
+            if sealed is not None:
+                return sealed
         key_id = self._find(name)
         return None if key_id is None else self._seal_with(name, key_id, content)
 
     def _seal_anew(self, name: str, content: Document) -> Binary:
-        return self._seal_with(name, self._find_or_make(name), content)
+        for _ in range(_MOST_TIMES):
+            sealed = self._seal_with(name, self._find_or_make(name), content)
+            if sealed is not None:
+                return sealed
+        msg = "somebody destroys the key as often as it is made"
+        raise UnavailableError(msg)
 
-    def _seal_with(self, name: str, key_id: Binary, content: Document) -> Binary:
+    def _seal_with(self, name: str, key_id: Binary, content: Document) -> Binary | None:
+        """None where the key was destroyed since it was found."""
         self._known[name] = key_id
         if len(self._known) > _KNOWN_KEYS:
             self._known.popitem(last=False)
-        return self._encrypted(content, key_id)
+        try:
+            return self._encrypted(content, key_id)
+        except EncryptionError as error:
+            if unanswered(error) or self._keys.find_one({"_id": key_id}, {"_id": 1}) is not None:
+                raise
+            self._known.pop(name, None)
+            return None
 
     def _existing(self, names: Mapping[str, str]) -> dict[str, str]:
         """Those of the names that have a key."""
-        found = self._keys.find({"keyAltNames": {"$in": sorted(names)}}, {"keyAltNames": 1})
+        found = self._keys.find({"keyAltNames": {"$in": sorted(names)}, **_IS_KEY}, {"keyAltNames": 1})
         there = {name for one in found for name in _names(one)}
         return {name: subject for name, subject in names.items() if name in there}
 
@@ -223,12 +256,28 @@ class Vault:
         return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
 
     def _destroy(self, names: Sequence[str]) -> None:
-        self._keys.delete_many({"keyAltNames": {"$in": names}})
+        self._keys.delete_many({"keyAltNames": {"$in": names}, **_IS_KEY})
         for name in names:
             self._known.pop(name, None)
 
+    def _bury(self, name: str) -> datetime:
+        self._ensure_index()
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        while True:
+            self._destroy([name])
+            try:
+                self._keys.insert_one({"_id": Binary.from_uuid(uuid4()), "keyAltNames": [name], _BURIED: now})
+            except DuplicateKeyError:
+                before = self._keys.find_one({"keyAltNames": name, _BURIED: {"$exists": True}}, {_BURIED: 1})
+                if before is not None:
+                    return _instant(before[_BURIED])
+                # Somebody has made the key anew just now: it goes too.
+            else:
+                return now
+
     def _rewrap(self, at_once: int) -> int:
-        others = {"masterKey.provider": {"$ne": self._newest}}
+        others: Document = {"masterKey.provider": {"$ne": self._newest}, **_IS_KEY}
         found = [_key_id(one) for one in self._keys.find(others, {"_id": 1}, limit=at_once)]
         try:
             if found:
@@ -257,7 +306,10 @@ class Vault:
             return found
 
     def _find(self, name: str, level: ReadConcern | None = None) -> Binary | None:
-        found = self._keys.with_options(read_concern=level).find_one({"keyAltNames": name}, {"_id": 1})
+        """Raises `SubjectErasedError` where the key was destroyed for good."""
+        found = self._keys.with_options(read_concern=level).find_one({"keyAltNames": name}, {_BURIED: 1})
+        if found is not None and _BURIED in found:
+            raise SubjectErasedError
         return None if found is None else _key_id(found)
 
     def _ensure_index(self) -> None:
@@ -300,6 +352,13 @@ def _key_id(found: Document) -> Binary:
         msg = "the vault holds a key whose id is not a UUID"
         raise TypeError(msg)
     return key_id
+
+
+def _instant(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        msg = "the vault holds a note without its time"
+        raise TypeError(msg)
+    return value
 
 
 def _names(found: Document) -> list[str]:

@@ -22,6 +22,8 @@ DECLARED: Final = Declared(
     "notifications",
     (
         IndexModel([("notice_id", ASCENDING)], name="notice", partialFilterExpression={"notice_id": {"$gt": ""}}),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
         IndexModel([("provider_id", ASCENDING)], name="provider", partialFilterExpression={"provider_id": {"$gt": ""}}),
         IndexModel(
             [("created_at", ASCENDING)],

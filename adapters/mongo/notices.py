@@ -18,7 +18,11 @@ from models.notices import Ending, Notice, NoticeRecord, NoticeState
 
 DECLARED: Final = Declared(
     "notices",
-    (IndexModel([("appointment_id", ASCENDING), ("created_at", ASCENDING)], name="of_appointment"),),
+    (
+        IndexModel([("appointment_id", ASCENDING), ("created_at", ASCENDING)], name="of_appointment"),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
+    ),
 )
 
 

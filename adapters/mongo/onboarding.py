@@ -55,6 +55,7 @@ DECLARED: Final = Declared(
             name="due",
             partialFilterExpression={"due_at": {"$exists": True}},
         ),
+        IndexModel([("state", ASCENDING), ("updated_at", ASCENDING)], name="age"),
         OUTBOX,
         IndexModel(
             [("lapses_at", ASCENDING)], name="unproved", partialFilterExpression={"lapses_at": {"$exists": True}}

@@ -31,7 +31,7 @@ _OPEN_STATES: Final = sorted(state for state, after in REFUND_TRANSITIONS.items(
 _INBOX: Final = System("webhooks arrive for all tenants")
 _FIELDS: Final = tuple(name for name in RefundRecord.model_fields if name != "id")
 
-PAYMENTS: Final = Declared("payments")
+PAYMENTS: Final = Declared("payments", (IndexModel([("subject_id", ASCENDING)], name="subject"),))
 LEDGER: Final = Declared(
     "ledger",
     validator={
@@ -56,6 +56,12 @@ REFUNDS: Final = Declared(
     "refunds",
     (
         IndexModel([("appointment_id", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="appointment"),
+        IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel(
+            [("tenant_id", ASCENDING), ("created_at", ASCENDING)],
+            name="words",
+            partialFilterExpression={"sealed": {"$type": "object"}},
+        ),
         IndexModel(
             [("gateway_refund_id", ASCENDING)],
             name="gateway",
@@ -69,7 +75,10 @@ REFUNDS: Final = Declared(
 )
 INBOX: Final = Declared(
     "webhook_inbox",
-    (IndexModel([("stored_at", ASCENDING)], name="waiting", partialFilterExpression={"waiting": True}),),
+    (
+        IndexModel([("stored_at", ASCENDING)], name="waiting", partialFilterExpression={"waiting": True}),
+        IndexModel([("stored_at", ASCENDING)], name="age"),
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from adapters.mongo.day_tokens import MongoTokens
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.documents import MongoDocuments
 from adapters.mongo.encryption import KeyUse, KeyWord, Vault
+from adapters.mongo.erasure import MongoRemains
 from adapters.mongo.follow_up import MongoFollowUps
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
@@ -32,6 +33,7 @@ from adapters.mongo.practices import MongoPractices
 from adapters.mongo.providers import MongoDirectory
 from adapters.mongo.publishing import MongoPublications, WasPublished, nobody_asked
 from adapters.mongo.reminders import MongoReminders
+from adapters.mongo.retention import MongoOutdated
 from adapters.mongo.reviews import MongoReviews
 from adapters.mongo.rights import MongoRightsRequests
 from adapters.mongo.seals import MongoAuditSeals
@@ -107,6 +109,8 @@ class Repositories:
     leases: MongoLeases
     tenancy: MongoTenancy
     upkeep: MongoUpkeep
+    remains: MongoRemains
+    outdated: MongoOutdated
     vault: Vault
     clients: tuple[Client, ...]
 
@@ -171,6 +175,8 @@ class Repositories:
             leases=MongoLeases(database),
             tenancy=MongoTenancy(database),
             upkeep=MongoUpkeep(database, vault),
+            remains=MongoRemains(database, vault, addresses.index_key),
+            outdated=MongoOutdated(database),
             vault=vault,
             clients=(client, auditor, writer),
         )

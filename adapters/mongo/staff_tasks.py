@@ -25,6 +25,7 @@ DECLARED: Final = Declared(
     (
         IndexModel([("clinic_id", ASCENDING), ("state", ASCENDING), *_OLDEST], name="of_clinic"),
         IndexModel([("subject_id", ASCENDING)], name="subject"),
+        IndexModel([("tenant_id", ASCENDING), ("created_at", ASCENDING)], name="age"),
     ),
 )
 

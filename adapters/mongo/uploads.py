@@ -15,7 +15,10 @@ from models.data_classes import DataClass
 from models.documents import MOST_PIECES, Piece, Upload, UploadSecrets
 from models.identity import Scope
 
-DECLARED: Final = Declared("uploads", (IndexModel([("expires_at", ASCENDING)], name="expires"),))
+DECLARED: Final = Declared(
+    "uploads",
+    (IndexModel([("expires_at", ASCENDING)], name="expires"), IndexModel([("subject_id", ASCENDING)], name="subject")),
+)
 
 _PLAIN: Final = ("tenant_id", "subject_id", "length", "offset", "pieces", "expires_at", "document_id")
 

@@ -13,12 +13,17 @@ _REGION = "us-east-1"
 class ObjectStorage:
     """One gateway; comes back on the same port with the same objects."""
 
-    def __init__(self, program: Path, directory: Path, *, bucket: str) -> None:
+    def __init__(self, program: Path, directory: Path, *, bucket: str, versions: bool = False) -> None:
+        """With `versions` the bucket can be told to keep what is overwritten and deleted."""
         (directory / "data" / bucket).mkdir(parents=True)
         self._port = free_port()
         self._access_key, self._secret_key = secrets.token_hex(8), secrets.token_urlsafe(24)
         command: list[str | Path] = [program, "--quiet", "--port", f"{HOST}:{self._port}", "--region", _REGION]
-        command += ["posix", directory / "data"]
+        command.append("posix")
+        if versions:
+            (directory / "versions").mkdir()
+            command += ["--versioning-dir", directory / "versions"]
+        command.append(directory / "data")
         account = {"ROOT_ACCESS_KEY_ID": self._access_key, "ROOT_SECRET_ACCESS_KEY": self._secret_key}
         self.process = Process("versitygw", command, log=directory / "versitygw.log", environment=account)
 

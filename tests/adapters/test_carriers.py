@@ -74,6 +74,24 @@ def to_a_phone() -> Message:
     return a_message(to=f"+9197{int(random_id('x').encode().hex(), 16) % 10**8:08d}")
 
 
+async def test_a_text_is_redacted_once_it_has_left_and_a_strange_one_has_no_words(
+    world: World, texts: TwilioCarrier
+) -> None:
+    message = to_a_phone()
+    word = await texts.send(message, LETTER)
+    assert word.provider_id is not None
+    assert not await texts.redact(word.provider_id), "it is still queued"
+    delivered = world.http.post(f"/_control/messages/{word.provider_id}/status", json={"status": "delivered"})
+    delivered.raise_for_status()
+    world.fault("twilio", "message.update", "error", status=503)
+    with pytest.raises(UnavailableError):
+        await texts.redact(word.provider_id)
+    assert await texts.redact(word.provider_id)
+    [kept] = world.http.get("/_control/messages", params={"to": message.to}).json()["items"]
+    assert kept["text"] == ""
+    assert await texts.redact("SM" + "0" * 32)
+
+
 def to_a_mailbox() -> Message:
     return a_message(channel=Channel.EMAIL, to=f"{random_id('mail')}@example.in")
 

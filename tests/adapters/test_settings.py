@@ -79,6 +79,7 @@ def test_a_whole_production_environment_is_accepted() -> None:
         ("id_hmac_key", development_key("ids")),
         ("blind_index_key", development_key("blind index")),
         ("kms_url", "local:"),
+        ("key_settle_seconds", "59"),
         ("mongodb_url", "mongodb://db.example/visitnow"),
         ("mongodb_url", "mongodb://app:pw@db.example,127.0.0.1:27018/visitnow"),
         ("audit_mongodb_url", "mongodb://db.example/visitnow"),

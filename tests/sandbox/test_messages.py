@@ -85,6 +85,20 @@ def test_the_vendors_list_pages_and_filters(connect: Connect) -> None:
     assert client.messages.list(to="+919800000000") == []
 
 
+def test_the_words_of_a_message_are_forgotten_once_it_has_left(sandbox: Sandbox, connect: Connect) -> None:
+    client = connect()
+    made = client.messages.create(to=PHONE, from_=SENDER, body="Your code is 123456")
+    assert made.sid is not None
+    until(lambda: client.messages(made.sid).fetch().status == "delivered", "delivery")
+    with pytest.raises(TwilioRestException) as refused:
+        client.messages(made.sid).update(body="other words")
+    assert refused.value.status == 400
+    for _ in range(2):
+        assert client.messages(made.sid).update(body="").body == ""
+    [shown] = messages(sandbox, PHONE)
+    assert (shown["id"], shown["text"], shown["status"]) == (made.sid, "", "delivered")
+
+
 def test_whatsapp_keeps_its_prefix_on_the_wire_and_not_in_the_inbox(sandbox: Sandbox, connect: Connect) -> None:
     made = connect().messages.create(to=f"whatsapp:{PHONE}", from_="whatsapp:+14155238886", body="hello")
     assert made.to == f"whatsapp:{PHONE}"

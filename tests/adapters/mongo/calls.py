@@ -33,7 +33,7 @@ from models.seals import Batch
 from models.search import SearchQuery
 from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import absence_calls, follow_up_calls, people, review_calls, rights_calls
+from tests.adapters.mongo import absence_calls, erasure_calls, follow_up_calls, people, review_calls, rights_calls
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -200,6 +200,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **review_calls.on_records(stores, world.review),
         **follow_up_calls.on_records(stores, world.appointment, world.task),
         **rights_calls.on_records(stores, world.right),
+        **erasure_calls.on_records(stores, world.clinic.tenant_id, world.people.account),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
@@ -409,6 +410,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         await stores.appointments.drained(await stores.appointments.events(5))
 
     return {
+        "outdated.tenants": stores.outdated.tenants,
         "claims.unpaid_holds": lambda _: stores.claims.unpaid_holds(Subject(world.claimed.subject_id)),
         "claims.busy": lambda _: stores.claims.busy(Public(), provider.practitioner_id, DAY, DAY + minutes(600)),
         "appointments.events": lambda _: stores.appointments.events(5),

@@ -104,6 +104,7 @@ UNSCOPED: Final = {
 
 _SESSION: Final = "a group's session is its clinic's; the patient stands in the seat that is asked for"
 _COUNTED: Final = "counters are of whoever tries, known or not; their names are keyed digests"
+_DIGESTS: Final = "the account was found within the scope; what lies under its address's digest has no owner yet"
 EXCUSED: Final = {
     ("claims.busy", "find", "slots"): "a practitioner's time is one, at whichever clinic; what is read tells no owner",
     ("claims.unpaid_holds", "aggregate", "slots"): "the patient stands in each half of the condition",
@@ -114,6 +115,12 @@ EXCUSED: Final = {
     ("claims.move", "findAndModify", "slots"): _SESSION,
     ("claims.drop_tentative", "findAndModify", "slots"): _SESSION,
     ("claims.release", "findAndModify", "slots"): _SESSION,
+    ("remains.forget_tries", "delete", "sign_in_tries"): _DIGESTS,
+    ("remains.forget_tries", "find", "otp_challenges"): _DIGESTS,
+    ("remains.forget_tries", "delete", "otp_challenges"): _DIGESTS,
+    ("remains.forget_tries", "find", "users"): _DIGESTS,
+    ("remains.remove", "update", "slots"): _SESSION,
+    ("remains.remove", "aggregate", "slots"): _SESSION,
     ("tries.take", "findAndModify", "sign_in_tries"): _COUNTED,
     ("tries.closed_until", "find", "sign_in_tries"): _COUNTED,
     ("tries.forget", "delete", "sign_in_tries"): _COUNTED,

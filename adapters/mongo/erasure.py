@@ -1,0 +1,154 @@
+"""Forgetting somebody in MongoDB, by the table of holdings: whole documents, or what is sealed and said in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from adapters.mongo.client import Collection, Database, Document, answering
+from adapters.mongo.encryption import ERASED, Vault
+from adapters.mongo.scopes import reason_of, scoped
+from models.addresses import AddressKind, blind_index, normal_email, normal_phone
+from models.credentials import code_counter, password_counter
+from models.data_classes import DataClass
+from models.erasure import Gone, SentText
+from models.holdings import Holding, Treatment
+from models.identity import Scope, Subject, System
+
+_A_TEXT: Final[Document] = {"$gt": ""}
+"""A text that says something."""
+
+
+class MongoRemains:
+    """Implements `models.erasure_ports.Remains` over every collection of the table."""
+
+    def __init__(self, database: Database, vault: Vault, index_key: bytes) -> None:
+        """`vault` opens whose addresses are looked for under the digests that `index_key` makes."""
+        self._database = database
+        self._vault = vault
+        self._index_key = index_key
+
+    @answering
+    async def remove(self, scope: Scope, holding: Holding, subject_id: str) -> Gone:
+        """One delete or update by an index, and a count of what stays."""
+        collection: Collection = self._database[holding.collection]
+        own = await self._own(scope, holding, subject_id)
+        if holding.treatment is Treatment.DELETE:
+            done = await collection.delete_many(own, comment=reason_of(scope))
+            return Gone(erased=done.deleted_count, kept=0)
+        erased = 0
+        if holding.treatment is Treatment.BLANK:
+            where, change, filters = _blanked(holding, subject_id)
+            blanked = await collection.update_many(
+                {"$and": [own, where]}, change, array_filters=filters, comment=reason_of(scope)
+            )
+            erased = blanked.modified_count
+        return Gone(erased=erased, kept=await collection.count_documents(own, comment=reason_of(scope)))
+
+    async def _own(self, scope: Scope, holding: Holding, subject_id: str) -> Document:
+        """The subject's documents within the scope; where they stand in a list, the document is its clinic's."""
+        if holding.subject_field is None:
+            msg = f"{holding.collection} holds nothing about patients"
+            raise ValueError(msg)
+        own: Document = {holding.subject_field: subject_id}
+        if holding.collection == "slots":
+            # A claim has its appointment's id; one that never became an appointment is a hold, which has an index.
+            if _items(holding) is not None:
+                own["kind"] = "session"
+            else:
+                theirs = await self.ids(scope, "appointments", subject_id)
+                own["$or"] = [{**own, "_id": {"$in": theirs}}, {**own, "kind": "hold"}]
+        if isinstance(scope, Subject) and _items(holding) is not None:
+            return own
+        return scoped(scope, own)
+
+    @answering
+    async def forget_tries(self, scope: Scope, subject_id: str) -> int:
+        """Two deletes; before them one read of the account and a look into the vault."""
+        found = await self._database["users"].find_one(
+            scoped(scope, {"_id": subject_id}), {"sealed": 1}, comment=reason_of(scope)
+        )
+        sealed = None if found is None else found["sealed"]
+        [personal] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
+        if personal is None or personal is ERASED:
+            return 0
+        reason = System("counters and unanswered codes lie under digests of an address, before there is a subject")
+        phone, email = personal.get("phone"), personal.get("email")
+        indexes = [] if phone is None else [blind_index(self._index_key, AddressKind.PHONE, normal_phone(str(phone)))]
+        names = [code_counter(one) for one in indexes]
+        if email is not None:
+            index = blind_index(self._index_key, AddressKind.EMAIL, normal_email(str(email)))
+            names.append(password_counter(index))
+        counters = await self._database["sign_in_tries"].delete_many({"_id": {"$in": names}}, comment=reason.reason)
+        return counters.deleted_count + await self._forget_codes(reason, indexes, subject_id)
+
+    async def _forget_codes(self, scope: Scope, indexes: Sequence[str], subject_id: str) -> int:
+        """Codes to the number that nobody answered have subjects of their own, whose keys go with them.
+
+        Whoever has the number now and an account of their own keeps what is theirs.
+        """
+        challenges: Collection = self._database["otp_challenges"]
+        query: Document = {"phone_index": {"$in": list(indexes)}}
+        found = await challenges.find(query, {"subject_id": 1}, comment=reason_of(scope)).to_list(None)
+        subjects = {str(one["subject_id"]) for one in found} - {subject_id}
+        accounts: Document = {"_id": {"$in": sorted(subjects)}}
+        known = await self._database["users"].find(accounts, {"_id": 1}, comment=reason_of(scope)).to_list(None)
+        others = {str(one["_id"]) for one in known}
+        if strangers := sorted(subjects - others):
+            await self._vault.destroy(strangers, DataClass.IDENTITY)
+        ids = [one["_id"] for one in found if one["subject_id"] not in others]
+        done = await challenges.delete_many({"_id": {"$in": ids}}, comment=reason_of(scope))
+        return done.deleted_count
+
+    @answering
+    async def ids(self, scope: Scope, collection: str, subject_id: str) -> list[str]:
+        """One read by an index."""
+        found = self._database[collection].find(
+            scoped(scope, {"subject_id": subject_id}), {"_id": 1}, comment=reason_of(scope)
+        )
+        return [str(one["_id"]) for one in await found.to_list(None)]
+
+    @answering
+    async def sent_texts(self, scope: Scope, subject_id: str) -> list[SentText]:
+        """One read by an index; those whose words the carrier has forgotten are left out."""
+        query: Document = {"subject_id": subject_id, "provider_id": _A_TEXT, "redacted_at": None}
+        found = self._database["notifications"].find(
+            scoped(scope, {**query, "channel": {"$in": ["sms", "whatsapp"]}}),
+            {"provider_id": 1, "updated_at": 1},
+            comment=reason_of(scope),
+        )
+        return [
+            SentText.model_validate(
+                {"message_id": one["_id"], "provider_id": one["provider_id"], "since": one["updated_at"]}
+            )
+            for one in await found.to_list(None)
+        ]
+
+    @answering
+    async def note_redacted(self, scope: Scope, message_id: str, at: datetime) -> None:
+        """One update by id."""
+        await self._database["notifications"].update_one(
+            scoped(scope, {"_id": message_id}), {"$set": {"redacted_at": at}}, comment=reason_of(scope)
+        )
+
+
+def _items(holding: Holding) -> str | None:
+    """The list in whose items the holding's fields stand; None where they stand in the document itself."""
+    return (holding.subject_field or "").rpartition(".")[0] or None
+
+
+def _blanked(holding: Holding, subject_id: str) -> tuple[Document, Document, list[Document] | None]:
+    """Where something is left, the update that takes it out, and in which items of a list."""
+    items = _items(holding)
+    prefix = "" if items is None else f"{items}."
+    texts = [name.removeprefix(prefix) for name in holding.blanks]
+    sealed = [] if holding.sealed is None else [holding.sealed.removeprefix(prefix)]
+    left: Document = {"$or": [*({one: _A_TEXT} for one in texts), *({one: {"$ne": None}} for one in sealed)]}
+    place = "" if items is None else f"{items}.$[own]."
+    values: Document = {f"{place}{one}": "" for one in texts} | {f"{place}{one}": None for one in sealed}
+    if items is None:
+        return left, {"$set": values}, None
+    own: Document = {(holding.subject_field or "").removeprefix(prefix): subject_id}
+    filters = [{f"own.{name}": value for name, value in own.items()}]
+    return {items: {"$elemMatch": {**own, **left}}}, {"$set": values}, filters

@@ -1,0 +1,89 @@
+"""Removing folders of object storage for good: every object in them, and where a bucket keeps versions, each of those.
+
+The store's client of `adapters.storage` knows of no versions, so a bucket is asked for them by the AWS client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import boto3
+import obstore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adapters.storage import answered, open_store
+from models.errors import UnavailableError
+
+_CONFIG: Final = Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2})
+_UNKNOWN: Final = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+
+
+class Objects:
+    """The objects of one installation; without a store there are none."""
+
+    def __init__(self, url: str | None) -> None:
+        """`url` is the setting `STORAGE_URL`."""
+        self._store = None if url is None else open_store(url)
+        self._bucket = None if url is None or urlsplit(url).scheme != "s3" else _Bucket(url)
+
+    async def remove(self, folder: str) -> int:
+        """Remove whatever is in a folder, whose name ends in `/`; how many objects that were.
+
+        Raises `UnavailableError`, and `ValueError` for what is no folder within the store.
+        """
+        if len(folder) < len("x/") or not folder.endswith("/"):
+            msg = "not a folder within the store"
+            raise ValueError(msg)
+        if self._store is None:
+            return 0
+        removed = 0
+        for one in await answered(obstore.list(self._store, prefix=folder).collect_async()):
+            try:
+                await answered(obstore.delete_async(self._store, one["path"]))
+            except FileNotFoundError:
+                continue
+            removed += 1
+        if self._bucket is not None:
+            await asyncio.to_thread(self._bucket.remove_versions, folder)
+        return removed
+
+
+class _Bucket:
+    """A bucket whose older versions can be reached; keys and endpoint come from the AWS environment."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._name = parts.netloc
+        self._prefix = f"{parts.path.strip('/')}/" if parts.path.strip("/") else ""
+
+    def remove_versions(self, folder: str) -> None:
+        """Raises `UnavailableError`."""
+        environment = os.environ
+        # The client is made of descriptions at run time and has no types of its own.
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=environment.get("AWS_ENDPOINT_URL") or environment.get("AWS_ENDPOINT"),
+            region_name=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
+            config=_CONFIG,
+        )
+        try:
+            self._remove(client, f"{self._prefix}{folder}")
+        except ClientError as error:
+            # A store that knows no versions keeps none.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _UNKNOWN:
+                raise UnavailableError("the object storage does not answer") from error
+        except BotoCoreError as error:
+            raise UnavailableError("the object storage does not answer") from error
+        finally:
+            client.close()
+
+    def _remove(self, client: Any, prefix: str) -> None:  # noqa: ANN401  as above
+        pages = client.get_paginator("list_object_versions").paginate(Bucket=self._name, Prefix=prefix)
+        for page in pages:
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                client.delete_object(Bucket=self._name, Key=one["Key"], VersionId=one["VersionId"])

@@ -1,0 +1,237 @@
+"""Somebody is erased, store by store and class by class: nothing readable stays, and each receipt says what went."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+from bson import Binary
+from redis.asyncio import Redis
+
+from adapters.erasure import KeyEraser, MessagesEraser
+from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, Vault
+from adapters.redis.erasure import RedisEraser
+from models.data_classes import DataClass, RetentionClass
+from models.erasure import STORES, ErasureReceipt, Store
+from models.errors import Code, SubjectErasedError, UnavailableError
+from models.identity import Role, Subject
+from sandbox.servers.processes import free_port
+from tests.api.test_people import a_patient, ask, bearer, ok, refused, verify
+from tests.clinics import employee
+from tests.scanner import Sighting
+from tests.stack import Stack, eventually
+from tests.trust.life import Life, Office, at_rest, live
+
+REST = (RetentionClass.CLINICAL, RetentionClass.FINANCIAL, RetentionClass.LOGS, RetentionClass.IDENTITY)
+
+
+class Story(NamedTuple):
+    """Somebody who was erased, and what was found of them on the way."""
+
+    life: Life
+    before: list[Sighting]
+    at_once: list[ErasureReceipt]
+    kept: list[Sighting]
+    rest: list[ErasureReceipt]
+    after: list[Sighting]
+    looked_at: dict[str, int]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def story(shared_stack: Stack, office: Office) -> Story:
+    """Everything that no rule keeps goes first, then class by class what was kept."""
+    life = await live(shared_stack, office.stores)
+    await at_rest(shared_stack, office.temporal, life)
+    first = office.scanner()
+    before = await first.scan(life.canaries)
+    at_once = await office.erase(life.subject_id, RetentionClass.NONE)
+    kept = await office.scanner().scan(life.canaries)
+    rest = [one for retained_under in REST for one in await office.erase(life.subject_id, retained_under)]
+    return Story(life, before, at_once, kept, rest, await office.scanner().scan(life.canaries), first.looked_at)
+
+
+def _erased(receipts: list[ErasureReceipt], store: Store) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for one in receipts:
+        if one.store is store:
+            counted[one.part] = counted.get(one.part, 0) + one.erased
+    return counted
+
+
+def test_before_it_everything_can_be_read_by_whoever_has_the_keys(story: Story) -> None:
+    assert {one.word for one in story.before} == {*story.life.canaries.words, story.life.phone}
+    places = {one.place for one in story.before}
+    assert places >= {f"opened {one}" for one in ("users", "dependants", "appointments", "notifications", "files")}
+    assert set(story.looked_at) == {
+        "mongodb", "opened", "redis", "storage", "logs", "history", "visibility", "carrier",
+    }  # fmt: skip
+    assert all(story.looked_at.values())
+    assert Sighting("mongodb users", story.life.phone, "blind index in hex") in story.before
+
+
+def test_what_no_rule_keeps_goes_first(story: Story) -> None:
+    mongodb = _erased(story.at_once, Store.MONGODB)
+    assert (mongodb["sessions"], mongodb["reviews"]) == (1, 1)
+    assert mongodb["notifications"] >= 4
+    assert _erased(story.at_once, Store.MESSAGES)["texts"] >= 4
+    assert _erased(story.at_once, Store.TEMPORAL)["histories"] >= 6
+    # What a law keeps can still be read by whoever has the keys, and nothing else can.
+    assert {one.place for one in story.kept} <= {
+        *(f"opened {one}" for one in ("appointments", "users", "dependants", "rights_requests", "consultations")),
+        *(f"opened {one}" for one in ("documents", "files", "refunds", "slots")),
+        "mongodb users",  # the digest by which the account is found: closing the account takes it away
+    }
+    assert story.kept
+
+
+def test_in_the_end_nothing_is_found_anywhere(story: Story) -> None:
+    assert story.after == []
+    assert _erased(story.rest, Store.STORAGE)["documents"] >= 1
+    assert set(_erased(story.rest, Store.KEYS)) == set(DataClass)
+
+
+async def test_the_carrier_keeps_no_words_to_them(shared_stack: Stack, story: Story) -> None:
+    texts = await shared_stack.messages(story.life.phone)
+    assert len(texts) == _erased(story.at_once, Store.MESSAGES)["texts"]
+    assert {one["text"] for one in texts} == {""}
+
+
+async def test_their_tokens_open_nothing(shared_stack: Stack, story: Story) -> None:
+    async with shared_stack.anonymous() as client:
+        refused(await client.get("/v1/me", headers=bearer(story.life.tokens)), 401, Code.TOKEN_INVALID)
+
+
+async def test_a_second_run_finds_nothing_and_says_so(office: Office, story: Story) -> None:
+    for retained_under in (RetentionClass.NONE, *REST):
+        again = await office.erase(story.life.subject_id, retained_under)
+        assert {one.store for one in again} >= set(STORES) - {Store.KEYS}
+        # Pages of searches are everybody's and come anew all the time; a key's name is closed each time.
+        assert [one for one in again if one.erased and one.store is not Store.KEYS and one.part != "search"] == []
+
+
+async def test_the_clinic_still_sees_its_visits_without_their_words(
+    shared_stack: Stack, office: Office, story: Story
+) -> None:
+    life = story.life
+    assert await office.stores.users.find(Subject(life.subject_id), life.subject_id) is None
+    async with shared_stack.client(employee("steady", Role.STAFF)) as desk:
+        for one in life.bookings:
+            seen = ok(await desk.get(f"/v1/appointments/{one}"))
+            assert seen["state"] == "cancelled"
+            assert seen.get("reason") is None
+        refunds = ok(await desk.get(f"/v1/appointments/{life.bookings[1]}/refunds"))["items"]
+        assert refunds
+        assert all(one.get("note") is None for one in refunds)
+        summary = await desk.get(f"/v1/appointments/{life.bookings[1]}/summary")
+        assert summary.status_code in {404, 410}, summary.text
+
+
+async def test_the_same_number_is_a_new_person_afterwards(shared_stack: Stack, office: Office, story: Story) -> None:
+    life = story.life
+    async with shared_stack.anonymous() as client:
+        challenge = await ask(client, life.phone)
+        [code] = await eventually(lambda: _codes(shared_stack, life.phone), bool)
+        again = ok(await verify(client, challenge, code, name="Tara Again"))
+        assert again["user"]["id"] != life.subject_id
+        client.headers.update(bearer(again))
+        assert ok(await client.get("/v1/appointments"))["items"] == []
+        # Whatever is still done about the old one leaves the new one alone.
+        await office.erase(life.subject_id, RetentionClass.IDENTITY)
+        assert ok(await client.get("/v1/me"))["name"] == "Tara Again"
+
+
+async def _codes(stack: Stack, phone: str) -> list[str]:
+    return [found[0] for one in await stack.messages(phone) if (found := re.search(r"\b\d{6}\b", one["text"]))]
+
+
+# Keys
+
+
+def _a_vault(office: Office) -> Vault:
+    settings = office.stack.settings
+    assert settings.vault_mongodb_url is not None
+    return Vault(settings.vault_mongodb_url.get_secret_value(), settings.vault_database, settings.kms_url)
+
+
+async def test_a_buried_key_is_never_made_again(office: Office) -> None:
+    subject, vault, other = f"usr_{secrets.token_hex(8)}", office.stores.vault, _a_vault(office)
+    sealed = await vault.seal(subject, DataClass.IDENTITY, {"name": "Tara"})
+    assert await other.open([sealed]) == [{"name": "Tara"}]
+    buried_at = await other.bury(subject, DataClass.IDENTITY)
+    assert await vault.open([sealed]) == [ERASED]
+    with pytest.raises(SubjectErasedError):
+        await other.seal(subject, DataClass.IDENTITY, {"name": "Tara"})
+    # A process that has the key in memory may go on for a while; what it seals nobody reads.
+    late = await _sealed_or_refused(vault, subject)
+    assert late is None or await other.open([late]) == [ERASED]
+    assert await other.bury(subject, DataClass.IDENTITY) == buried_at, "it is noted when it first went"
+    assert await vault.seal(subject, DataClass.CLINICAL, {"reason": "a cough"}), "the other classes have their own"
+    await other.close()
+
+
+async def _sealed_or_refused(vault: Vault, subject: str) -> Binary | None:
+    try:
+        return await vault.seal(subject, DataClass.IDENTITY, {"name": "late"})
+    except SubjectErasedError:
+        return None
+
+
+async def test_whoever_makes_a_key_while_it_is_buried_loses(office: Office) -> None:
+    vaults = [_a_vault(office) for _ in range(4)]
+    for _ in range(5):
+        subject = f"usr_{secrets.token_hex(8)}"
+        sealed = await asyncio.gather(
+            *(_sealed_or_refused(one, subject) for one in vaults), vaults[0].bury(subject, DataClass.IDENTITY)
+        )
+        late = [one for one in sealed if isinstance(one, Binary)]
+        assert await vaults[1].open(late) == [ERASED] * len(late)
+        keys = office.stack.mongo[office.stack.settings.vault_database][VAULT_COLLECTION]
+        [left] = keys.find({"keyAltNames": f"{subject}:{DataClass.IDENTITY}"})
+        assert "keyMaterial" not in left
+    for one in vaults:
+        await one.close()
+
+
+async def test_an_erasure_waits_until_nobody_remembers_the_key(office: Office) -> None:
+    subject, settle = f"usr_{secrets.token_hex(8)}", timedelta(seconds=1.5)
+    eraser = KeyEraser(office.stores.vault, settle)
+    began = datetime.now(UTC)
+    [receipt] = await eraser.erase(subject, RetentionClass.CLINICAL, began)
+    assert (receipt.part, receipt.erased) == ("clinical", 1)
+    assert datetime.now(UTC) - began >= settle - timedelta(milliseconds=5)
+    again = datetime.now(UTC)
+    await eraser.erase(subject, RetentionClass.CLINICAL, began)
+    assert datetime.now(UTC) - again < settle, "whoever repeats it need not wait once more"
+    assert await eraser.erase(subject, RetentionClass.LOGS, began) == []
+
+
+# What is not there, or not yet
+
+
+async def test_a_store_that_is_away_is_asked_again(shared_stack: Stack, office: Office) -> None:
+    subject = f"usr_{secrets.token_hex(8)}"
+    away = Redis.from_url(f"redis://127.0.0.1:{free_port()}/0")
+    eraser = RedisEraser(away, shared_stack.settings.database, office.stores.remains)
+    with pytest.raises(UnavailableError):
+        await eraser.erase(subject, RetentionClass.NONE, datetime.now(UTC))
+    await away.aclose()
+
+
+async def test_a_carrier_in_trouble_is_asked_again_and_only_for_the_rest(shared_stack: Stack, office: Office) -> None:
+    async with shared_stack.anonymous() as client:
+        tokens = await a_patient(shared_stack, client, f"+9197{secrets.randbelow(10**8):08d}", name="Tara")
+    subject = str(tokens["user"]["id"])
+    eraser = office.erasers[Store.MESSAGES]
+    assert isinstance(eraser, MessagesEraser)
+    await shared_stack.fault("message.update", "error", service="twilio", status=503)
+    with pytest.raises(UnavailableError):
+        await eraser.erase(subject, RetentionClass.NONE, datetime.now(UTC))
+    assert len(await office.stores.remains.sent_texts(Subject(subject), subject)) == 1
+    [receipt] = await eraser.erase(subject, RetentionClass.NONE, datetime.now(UTC))
+    assert (receipt.erased, receipt.kept) == (1, 0)
+    assert await office.stores.remains.sent_texts(Subject(subject), subject) == []
