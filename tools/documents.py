@@ -1,4 +1,4 @@
-"""Write docs/openapi.json, docs/errors.md and docs/configuration.md from the code: `make openapi`."""
+"""Write the pages of docs/ that say what the code says, the OpenAPI document among them: `make openapi`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pydantic.fields import FieldInfo
 
 from adapters.settings import PREFIX, Settings, production_problems
 from api.app import create_app
+from models.data_classes import RetentionClass
 from models.errors import ERRORS, Retry
+from models.holdings import Holding, Treatment, by_collection
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 
@@ -44,6 +46,23 @@ databases without credentials. Keys are made with `openssl rand -base64 32`; the
 """
 
 
+HOLDINGS_HEAD: Final = """\
+# What is kept of patients
+
+Written by `make openapi` from `models/holdings.py`, the one table that erasing, exporting and retention go by; a test
+fails for a collection without a line.
+
+*Whose*: where the patient's id stands. *Sealed*: what is encrypted under a key of the patient's own, and of which
+class; destroying that key makes every copy unreadable. *Erased*: what becomes of it when somebody is forgotten and the
+time of its class is over; what is *blanked* loses its sealed parts and texts and keeps ids, times and amounts. *Kept*:
+the class whose time counts after that (`retention_days` in a tenant's settings; by default identity 365 days, clinical
+3 years, financial 8 years, logs 365 days). *Given*: whether it is part of an export.
+
+| collection | whose | sealed | erased | kept | given | why it stays |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
 def openapi_document() -> str:
     """The OpenAPI document as JSON."""
     return json.dumps(create_app(Settings.model_construct()).openapi(), indent=2, ensure_ascii=False) + "\n"
@@ -63,6 +82,25 @@ def configuration_page() -> str:
     refused = " ".join(production_problems(Settings.model_construct()))
     rows = [_row(name, field, refused) for name, field in Settings.model_fields.items()]
     return CONFIGURATION_HEAD + "\n".join(rows) + "\n"
+
+
+def holdings_page() -> str:
+    """The table of what is kept of patients."""
+    rows = [_kept(one) for lines in by_collection().values() for one in lines]
+    return HOLDINGS_HEAD + "\n".join(rows) + "\n"
+
+
+_KEPT: Final = {RetentionClass.NONE: "no longer"}
+_ERASED: Final = {Treatment.DELETE: "removed", Treatment.BLANK: "blanked", Treatment.KEEP: "stays"}
+
+
+def _kept(one: Holding) -> str:
+    whose = f"`{one.subject_field}`" if one.subject_field else ""
+    sealed = f"`{one.sealed}`, {one.data_class}" if one.sealed else ""
+    erased = "" if one.subject_field is None and one.treatment is Treatment.KEEP else _ERASED[one.treatment]
+    kept = "" if one.treatment is Treatment.KEEP else _KEPT.get(one.retained_under, one.retained_under)
+    given = "yes" if one.exported else ""
+    return f"| `{one.collection}` | {whose} | {sealed} | {erased} | {kept} | {given} | {one.reason} |"
 
 
 def _row(name: str, field: FieldInfo, refused: str) -> str:
@@ -85,6 +123,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "openapi.json": openapi_document,
     "errors.md": errors_page,
     "configuration.md": configuration_page,
+    "holdings.md": holdings_page,
 }
 
 
