@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -27,15 +28,15 @@ SHOWN: Final = 50
 app = typer.Typer()
 
 
+@dataclass(frozen=True)
 class Outcome:
     """Everything that came of a restore, and the sentences about it."""
 
-    def __init__(self, restored: Restored, audit: Report, kept: Kept, money: Sequence[str]) -> None:
-        """What was put back, verified and compared, and payments of which the books know nothing."""
-        self.restored = restored
-        self.money = money
-        self.audit = audit
-        self.kept = kept
+    restored: Restored
+    audit: Report
+    kept: Kept
+    money: Sequence[str]
+    """Payments of which the books know nothing."""
 
     @property
     def faults(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -24,29 +24,11 @@ from models.documents import Contents, Document, Upload, UploadSecrets
 from models.documents_ports import DamagedError
 from models.errors import UnavailableError
 from models.identity import Scope
-from sandbox.servers.object_storage import ObjectStorage
-from sandbox.servers.provision import Provisioner
 from tests.adapters.mongo.builders import a_command, new
 from tests.adapters.mongo.visit_calls import a_document
 
 SEGMENT: Final = SEGMENT_CHUNKS * CHUNK
 SIZES: Final = [1, CHUNK - 1, CHUNK, CHUNK + 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT + CHUNK + 5]
-
-
-@pytest.fixture(scope="module", params=["file", pytest.param("s3", marks=pytest.mark.s3)])
-def storage_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A place of its own in each kind of store; S3's keys and endpoint come from the environment, as in production."""
-    folder = tmp_path_factory.mktemp("objects")
-    if request.param == "file":
-        yield folder.as_uri()
-        return
-    server = ObjectStorage(Provisioner().object_storage(), folder / "server", bucket="visitnow")
-    server.start()
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in server.environment.items():
-            environment.setenv(name, value)
-        yield "s3://visitnow/some/prefix"
-    server.process.kill()
 
 
 @pytest.fixture

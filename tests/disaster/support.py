@@ -113,7 +113,9 @@ class Town:
             "storage_url": (self.folder / f"files-{number}").as_uri(),
             "backup_url": (self.folder / "backups").as_uri(),
             "backup_vault_url": (self.folder / "vault-backups").as_uri(),
+            "razorpay_base_url": "http://127.0.0.1:9",
             "backup_keys": self._key,
+            "backup_mongodb_url": SecretStr(self._servers.reader_mongodb_url("admin")),
         }
         settings = settings_over(self._servers, f"{self._database}_{number}", **{**values, **changes})
         return Place(settings, self._servers, self._owner)

@@ -11,6 +11,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from adapters.connections import mongo_addresses
+from adapters.mongo.backups import MongoSnapshot
 from adapters.mongo.client import open_client
 from adapters.mongo.encryption import ERASED, VAULT_COLLECTION
 from adapters.mongo.indexes import ensure
@@ -22,7 +23,9 @@ from cli.restoring import chosen, restore
 from models.backups import BackupError, BackupKind
 from models.data_classes import DataClass
 from models.seals import Fault
+from sandbox.servers.stack import LocalServers
 from tests.disaster.support import Place, Town
+from tests.stack import Json, eventually
 
 WRITTEN_AT_LEAST: Final = 40
 
@@ -255,3 +258,22 @@ async def test_times_money_and_books_that_do_not_hold_are_named(lived_in: Place)
         "payments: pay_1 was never posted",
         "ledger: pay_2:capture was posted for nothing",
     ]
+
+
+@pytest.mark.fault_matrix
+async def test_a_copy_that_takes_longer_than_mongodb_remembers_says_so(own_servers: LocalServers) -> None:
+    url = own_servers.addresses.owner_mongodb_url("short")
+    with MongoClient[Json](own_servers.addresses.admin_mongodb_url()) as admin:
+        admin.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=0)
+        admin["short"]["users"].insert_many([{"_id": str(number)} for number in range(10)])
+        async with MongoSnapshot.taken(url, "short") as snapshot:
+
+            async def refused() -> str:
+                # The window's end moves on with what is written.
+                admin["short"]["users"].insert_one({})
+                try:
+                    return str([batch.documents async for batch in snapshot.documents("users")])
+                except BackupError as error:
+                    return str(error)
+
+            await eventually(refused, lambda said: "minSnapshotHistoryWindowInSeconds" in said)

@@ -1,0 +1,61 @@
+"""The commands as an operator types them, with the settings of the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from cli.running import environment_of
+from tests.disaster.support import Place, Town
+
+
+def _typed(place: Place, *words: str, **variables: str) -> Result:
+    settings = {**environment_of(place.settings), "COLUMNS": "200", **variables}
+    nothing: Mapping[str, str | None] = {"VISITNOW_PROFILE": "development"}
+    return CliRunner().invoke(app, list(words), env={**nothing, **settings})
+
+
+def test_a_backup_is_made_listed_and_restored(lived_in: Place, town: Town) -> None:
+    made = _typed(lived_in, "backup")
+    assert made.exit_code == 0, made.output
+    assert re.search(r"documents .* as they were at .* 2 keys, 5 files", made.output)
+    [noted] = [one for one in lived_in.all("audit") if one["action"] == "backup.made"]
+    assert noted["target"].removeprefix("backup:") in made.output
+    assert _typed(lived_in, "backup", "list", "--within", "1").exit_code == 0
+    fresh = town.place(temporal_namespace=lived_in.settings.temporal_namespace)
+    restored = _typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
+    assert restored.exit_code == 0, restored.output
+    assert "2 keys; 5 missing files" in restored.output
+    assert "35 entries of 3 tenants under 2 seals were looked at" in restored.output
+    assert "the payment gateway did not say what was paid since" in restored.output
+    [noted] = [one for one in fresh.all("audit") if one["action"] == "backup.restored"]
+    assert noted["why"].startswith("as it was at ")
+    again = _typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
+    assert again.exit_code == 1
+    assert "is not empty" in again.output
+
+
+def test_without_a_backup_there_is_an_alarm(lived_in: Place) -> None:
+    late = _typed(lived_in, "backup", "list", "--within", "1")
+    assert late.exit_code == 1
+    assert "no backup of the data and the vault since" in late.output
+    assert _typed(lived_in, "restore").exit_code == 1
+
+
+def test_who_makes_backups_can_change_nothing(lived_in: Place) -> None:
+    url = lived_in.servers.reader_mongodb_url("admin")
+    person: dict[str, Any] = {"_id": "usr_3"}
+    with MongoClient[dict[str, Any]](url, timeoutMS=10_000) as reader:
+        for database, name in ((lived_in.data, "users"), (lived_in.settings.vault_database, "__keyVault")):
+            assert reader[database][name].count_documents({}) == 2
+            with pytest.raises(OperationFailure, match="not authorized"):
+                reader[database][name].insert_one(person)
+            with pytest.raises(OperationFailure, match="not authorized"):
+                reader[database][name].delete_many({})
