@@ -16,9 +16,8 @@ from bson import encode
 
 from models.errors import Code
 from models.ids import booking_workflow_id, message_workflow_id, notice_workflow_id, onboarding_workflow_id
-from tests.api.test_people import CLINIC, a_patient, bearer, link_for, ok
+from tests.api.test_people import CLINIC, a_patient, a_phone, an_email, bearer, link_for, ok
 from tests.booking.support import cancel, temporal
-from tests.canaries import Canaries
 from tests.clinics import Offer, offer
 from tests.in_clear import history_in_clear
 from tests.onboarding.test_api import PDF, a_body, applied
@@ -28,6 +27,41 @@ DESK: Final = offer("steady", "desk")
 VISIT: Final = offer("steady", "visit")
 DAYS: Final = (25, 28)
 """Where few other tests book."""
+MIN_BYTES: Final = 6
+"""Shorter words are found by chance."""
+
+
+class Canaries:
+    """Words that occur nowhere else."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def word(self, what: str) -> str:
+        """A name, or anything else that somebody might type."""
+        return self._kept(f"{what.title()} Q{secrets.token_hex(5)}")
+
+    def phone(self) -> str:
+        """A number; it is looked for with and without its country's code."""
+        number = a_phone()
+        self._kept(number.removeprefix("+91"))
+        return number
+
+    def email(self) -> str:
+        """An address, of which the part before the @ is looked for too."""
+        address = an_email()
+        self._kept(address.partition("@")[0])
+        return address
+
+    def seen_in(self, content: bytes) -> list[str]:
+        """Those that occur there, in letters of either case."""
+        folded = content.lower()
+        return [one for one in self.words if one.lower().encode() in folded]
+
+    def _kept(self, word: str) -> str:
+        assert len(word) >= MIN_BYTES
+        self.words.append(word)
+        return word
 
 
 async def _book(stack: Stack, who: httpx.AsyncClient, what: Offer, patient: Json, reason: str) -> Json:
