@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, Vault
+from adapters.mongo.encryption import Vault
 from adapters.mongo.scopes import reason_of, scoped
 from models.addresses import AddressKind, blind_index, normal_email, normal_phone
 from models.credentials import code_counter, password_counter
@@ -67,21 +67,29 @@ class MongoRemains:
     async def forget_tries(self, scope: Scope, subject_id: str) -> int:
         """Two deletes; before them one read of the account and a look into the vault."""
         found = await self._database["users"].find_one(
-            scoped(scope, {"_id": subject_id}), {"sealed": 1}, comment=reason_of(scope)
+            scoped(scope, {"_id": subject_id}),
+            {"sealed": 1, "phone_index": 1, "email_index": 1},
+            comment=reason_of(scope),
         )
-        sealed = None if found is None else found["sealed"]
-        [personal] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
-        if personal is None or personal is ERASED:
+        phones, emails = await self._indexes(found or {})
+        names = [*(code_counter(one) for one in phones), *(password_counter(one) for one in emails)]
+        if not names:
             return 0
         reason = System("counters and unanswered codes lie under digests of an address, before there is a subject")
-        phone, email = personal.get("phone"), personal.get("email")
-        indexes = [] if phone is None else [blind_index(self._index_key, AddressKind.PHONE, normal_phone(str(phone)))]
-        names = [code_counter(one) for one in indexes]
-        if email is not None:
-            index = blind_index(self._index_key, AddressKind.EMAIL, normal_email(str(email)))
-            names.append(password_counter(index))
         counters = await self._database["sign_in_tries"].delete_many({"_id": {"$in": names}}, comment=reason.reason)
-        return counters.deleted_count + await self._forget_codes(reason, indexes, subject_id)
+        return counters.deleted_count + await self._forget_codes(reason, phones, subject_id)
+
+    async def _indexes(self, found: Document) -> tuple[list[str], list[str]]:
+        """What stands for an account's phone and e-mail: as it says itself, or while they can be read."""
+        sealed = found.get("sealed")
+        [opened] = await self._vault.open([sealed["identity"] if isinstance(sealed, dict) else None])
+        personal = opened if isinstance(opened, dict) else {}
+        phones, emails = {found.get("phone_index")}, {found.get("email_index")}
+        if (phone := personal.get("phone")) is not None:
+            phones.add(blind_index(self._index_key, AddressKind.PHONE, normal_phone(str(phone))))
+        if (email := personal.get("email")) is not None:
+            emails.add(blind_index(self._index_key, AddressKind.EMAIL, normal_email(str(email))))
+        return [str(one) for one in phones if one], [str(one) for one in emails if one]
 
     async def _forget_codes(self, scope: Scope, indexes: Sequence[str], subject_id: str) -> int:
         """Codes to the number that nobody answered have subjects of their own, whose keys go with them.

@@ -52,7 +52,7 @@ class Life:
     bookings: list[str]
 
 
-async def _nobody_asks(_: str) -> None:
+async def nobody_asks(_: str) -> None:
     """Nobody follows the practitioners' time here."""
 
 
@@ -187,7 +187,7 @@ class Office:
 async def office_of(stack: Stack) -> AsyncIterator[Office]:
     """Connect to everything."""
     settings = stack.settings
-    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody_asks)
+    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=nobody_asks)
     redis = Redis.from_url(settings.redis_url.get_secret_value())
     try:
         with carriers(settings) as carrier:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 from bson import Binary
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from adapters.erasure import KeyEraser, MessagesEraser
+from adapters.connections import mongo_addresses
+from adapters.erasure import KeyEraser, MessagesEraser, MongoEraser, StorageEraser
 from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, Vault
+from adapters.mongo.repositories import Repositories
+from adapters.objects import Objects
 from adapters.redis.erasure import RedisEraser
+from adapters.settings import Settings
+from cli.backing_up import back_up
+from cli.restoring import Target, chosen, restore
 from models.data_classes import DataClass, RetentionClass
 from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import Code, SubjectErasedError, UnavailableError
@@ -23,17 +32,18 @@ from models.identity import Role, Subject
 from sandbox.servers.processes import free_port
 from tests.api.test_people import a_patient, ask, bearer, ok, refused, verify
 from tests.clinics import employee
-from tests.scanner import Sighting
+from tests.scanner import Scanner, Sighting
 from tests.stack import Stack, eventually
-from tests.trust.life import Life, Office, at_rest, live
+from tests.trust.life import Life, Office, at_rest, live, nobody_asks
 
 REST = (RetentionClass.CLINICAL, RetentionClass.FINANCIAL, RetentionClass.LOGS, RetentionClass.IDENTITY)
 
 
 class Story(NamedTuple):
-    """Somebody who was erased, and what was found of them on the way."""
+    """Somebody who was erased, what was found of them on the way, and a backup of before."""
 
     life: Life
+    backups: Settings
     before: list[Sighting]
     at_once: list[ErasureReceipt]
     kept: list[Sighting]
@@ -43,16 +53,27 @@ class Story(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def story(shared_stack: Stack, office: Office) -> Story:
+async def story(shared_stack: Stack, office: Office, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Everything that no rule keeps goes first, then class by class what was kept."""
+    folder, key = tmp_path_factory.mktemp("backups"), base64.b64encode(secrets.token_bytes(32)).decode()
+    places = {"backup_url": (folder / "data").as_uri(), "backup_vault_url": (folder / "vault").as_uri()}
+    backups = shared_stack.settings.model_copy(update={**places, "backup_keys": SecretStr(f"k1:{key}")})
     life = await live(shared_stack, office.stores)
     await at_rest(shared_stack, office.temporal, life)
     first = office.scanner()
     before = await first.scan(life.canaries)
+    await back_up(backups, _silent)
     at_once = await office.erase(life.subject_id, RetentionClass.NONE)
     kept = await office.scanner().scan(life.canaries)
     rest = [one for retained_under in REST for one in await office.erase(life.subject_id, retained_under)]
-    return Story(life, before, at_once, kept, rest, await office.scanner().scan(life.canaries), first.looked_at)
+    return Story(
+        life, backups, before, at_once, kept, rest, await office.scanner().scan(life.canaries), first.looked_at
+    )
+
+
+def _silent(*words: object) -> None:
+    """Nobody watches."""
+    del words
 
 
 def _erased(receipts: list[ErasureReceipt], store: Store) -> dict[str, int]:
@@ -129,6 +150,36 @@ async def test_the_clinic_still_sees_its_visits_without_their_words(
         assert all(one.get("note") is None for one in refunds)
         summary = await desk.get(f"/v1/appointments/{life.bookings[1]}/summary")
         assert summary.status_code in {404, 410}, summary.text
+
+
+async def test_a_backup_of_before_says_nothing_with_the_keys_of_today(
+    shared_stack: Stack, story: Story, tmp_path: Path, database_name: str
+) -> None:
+    servers = shared_stack.servers
+    restored = story.backups.model_copy(
+        update={
+            "database": database_name,
+            "mongodb_url": SecretStr(servers.mongodb_url(database_name)),
+            "audit_mongodb_url": SecretStr(servers.audit_mongodb_url(database_name)),
+            "storage_url": (tmp_path / "files").as_uri(),
+        }
+    )
+    owner = servers.owner_mongodb_url(database_name)
+    await restore(restored, Target(owner, owner), await chosen(restored, None), _silent)
+    scanner = Scanner(restored, shared_stack.mongo, redis=False)
+    left = await scanner.scan(story.life.canaries)
+    assert left
+    assert all(one.form.startswith("blind index") for one in left), "only what the account was found by"
+    assert scanner.looked_at["storage"] > 0
+    stores = Repositories.connect(mongo_addresses(restored), on_time_changed=nobody_asks)
+    try:
+        erasers = (StorageEraser(Objects(restored.storage_url), stores.remains), MongoEraser(stores.remains))
+        for retained_under in RetentionClass:
+            for one in erasers:
+                await one.erase(story.life.subject_id, retained_under, datetime.now(UTC))
+    finally:
+        await stores.close()
+    assert await scanner.scan(story.life.canaries) == []
 
 
 async def test_the_same_number_is_a_new_person_afterwards(shared_stack: Stack, office: Office, story: Story) -> None:
