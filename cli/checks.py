@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from adapters.connections import connect_temporal, mongo_addresses
@@ -15,6 +16,8 @@ from adapters.settings import Settings, production_problems
 from adapters.storage import try_out
 from adapters.temporal.checkup import idle_queues, schedule_problems, search_attribute_problems
 from cli.accounts import everybody
+from cli.backing_up import places
+from models.backups import BackupKind
 from models.errors import UnavailableError
 from workers.relay import LEASE
 from workers.schedules import schedules
@@ -31,6 +34,10 @@ SECONDS: Final = 15.0
 
 MOST_SKEW: Final = 2.0
 """Tokens count from a second ago, and a hold's end is judged by the database's clock."""
+
+
+OLDEST_BACKUP: Final = timedelta(hours=26)
+"""A nightly one and some delay; whoever can lose less makes them more often."""
 
 
 class Finding(NamedTuple):
@@ -178,6 +185,19 @@ async def _storage(installation: Installation) -> Sequence[Finding]:
     return [Finding("object storage takes, gives back and removes")]
 
 
+async def _backups(installation: Installation) -> Sequence[Finding]:
+    settings = installation.settings
+    if settings.backup_url is None:
+        problem = None if settings.is_development else "VISITNOW_BACKUP_URL is not set: nothing is backed up"
+        return [Finding("backups", problem, "docs/disaster.md says what to set up")]
+    since, late = datetime.now(UTC) - OLDEST_BACKUP, []
+    for store, kind in zip(places(settings), (BackupKind.DATA, BackupKind.VAULT), strict=True):
+        newest = next(iter(await store.finished(kind)), None)
+        if newest is None or (await store.manifest(kind, newest)).taken_at < since:
+            late.append(f"there is none of the {kind} since {since:%Y-%m-%d %H:%M} UTC")
+    return [_judged("backups", late, "visitnow backup, and a cron job that does it (docs/disaster.md)")]
+
+
 async def _temporal(installation: Installation) -> Sequence[Finding]:
     client = await connect_temporal(installation.settings)
     attributes = await search_attribute_problems(client)
@@ -206,6 +226,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "key vault": _keys,
     "Redis": _redis,
     "object storage": _storage,
+    "backups": _backups,
     "Temporal": _temporal,
     "relay": _relay,
 }

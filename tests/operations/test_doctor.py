@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -13,8 +14,9 @@ from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.encryption import Vault
 from adapters.mongo.encryption_keys import KEY_BYTES
 from adapters.mongo.repositories import Repositories
-from adapters.settings import Profile, Settings
+from adapters.settings import Profile, Settings, development_key
 from cli.accounts import ACCOUNTS
+from cli.backing_up import back_up
 from cli.checks import WORK, Finding, examine
 from cli.doctor import show
 from cli.migrate import prepare
@@ -180,6 +182,19 @@ async def test_in_production_what_only_pretends_is_named(settings: Settings) -> 
     ):
         assert wanted in said
     assert _bad(findings)["no account with a published password"] == ACCOUNTS["admin"].id
+    assert _bad(findings)["backups"] == "VISITNOW_BACKUP_URL is not set: nothing is backed up"
+
+
+async def test_a_backup_that_is_missing_is_named_until_there_is_one(settings: Settings, tmp_path: Path) -> None:
+    changes = {"backup_url": tmp_path.as_uri(), "backup_keys": SecretStr(f"2026:{development_key('a test')}")}
+    kept = settings.model_copy(update=changes)
+    said = _bad(await examine(kept))["backups"]
+    assert [one.partition(" since")[0] for one in said.split("; ")] == [
+        "there is none of the data",
+        "there is none of the vault",
+    ]
+    await back_up(kept, lambda what, documents: None)  # noqa: ARG005  nobody listens
+    assert _bad(await examine(kept)) == IDLE
 
 
 async def _nobody(practitioner_id: str) -> None:
