@@ -72,7 +72,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-ver
 histories: setup ## tests/histories from real runs: what replays on every later release
 	@exec $(BIN)/python -m tools.histories
 
-openapi: $(INSTALLED) ## docs/openapi.json, errors.md and configuration.md from the code
+openapi: $(INSTALLED) ## docs/openapi.json, errors.md, configuration.md and export.schema.json from the code
 	@$(BIN)/python -m tools.documents
 
 lock: $(INSTALLED) ## requirements.lock from pyproject.toml, and what of it runs in the image; UPGRADE=1 takes the newest

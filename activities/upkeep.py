@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.documents import AbandonedFiles
+from activities.exports import ExportUpkeep
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.identity import System
@@ -27,9 +28,10 @@ class Turn(Model):
 class UpkeepActivities:
     """Begins what was promised and never begun; forgets what nobody needs any more."""
 
-    def __init__(self, upkeep: Upkeep, beginner: Beginner, files: AbandonedFiles) -> None:
-        """Where it lies, who begins it, and what of it are files."""
+    def __init__(self, upkeep: Upkeep, beginner: Beginner, files: AbandonedFiles, exports: ExportUpkeep) -> None:
+        """Where it lies, who begins it, and what of it are files and exports."""
         self._files = files
+        self._exports = exports
         self._upkeep = upkeep
         self._beginner = beginner
 
@@ -46,7 +48,8 @@ class UpkeepActivities:
             for message in messages:
                 await self._beginner.begin_message(message)
                 activity.heartbeat()
-        return UpkeepTally(leaves=len(leaves), messages=len(messages))
+            exports = await self._exports.begin(before, AT_ONCE)
+        return UpkeepTally(leaves=len(leaves), messages=len(messages), exports=exports)
 
     @activity.defn(name="upkeep.forget")
     async def forget(self, turn: Turn) -> UpkeepTally:
@@ -58,4 +61,6 @@ class UpkeepActivities:
             activity.heartbeat()
             # Last, since object storage may be away while everything else is not.
             files = await self._files.forget(turn.at, FILES_AT_ONCE)
+            activity.heartbeat()
+            files += await self._exports.forget(turn.at, FILES_AT_ONCE)
         return UpkeepTally(words=words, strangers=strangers, files=files)

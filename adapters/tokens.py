@@ -229,6 +229,7 @@ class Purpose(StrEnum):
     CODEC = "codec"
     INVITE = "invite"
     DOCUMENT = "document"
+    EXPORT = "export"
     PASSWORD_RESET = "password-reset"  # noqa: S105  a purpose, not a secret
 
 

@@ -139,6 +139,8 @@ OwnConsents = Annotated[Principal, Depends(Requires(Permission.CONSENT_OWN))]
 MayReadDay = Annotated[Principal, Depends(Requires(Permission.DAY_READ))]
 OwnRights = Annotated[Principal, Depends(Requires(Permission.RIGHTS_OWN))]
 MayAnswerRights = Annotated[Principal, Depends(Requires(Permission.RIGHTS_ANSWER))]
+OwnExport = Annotated[Principal, Depends(Requires(Permission.EXPORT_OWN))]
+MayFetchTenantExport = Annotated[Principal, Depends(Requires(Permission.EXPORT_TENANT))]
 MayReview = Annotated[Principal, Depends(Requires(Permission.REVIEW_WRITE))]
 MayModerate = Annotated[Principal, Depends(Requires(Permission.REVIEW_MODERATE))]
 OwnAccessLog = Annotated[Principal, Depends(Requires(Permission.ACCESS_LOG_OWN))]
@@ -170,6 +172,10 @@ class RequiresStepUp(Requires):
         caller = await self.admit(request, services, await authenticated(services, credentials))
         services.own_accounts.check_step_up(caller, proof)
         return caller
+
+
+OwnExportAnew = Annotated[Principal, Depends(RequiresStepUp(Permission.EXPORT_OWN))]
+MayExportTenant = Annotated[Principal, Depends(RequiresStepUp(Permission.EXPORT_TENANT))]
 
 
 class RequiresOrTicket:

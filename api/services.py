@@ -22,6 +22,7 @@ from api.codec import CodecDesk, SignInPage
 from api.consents import Consenting
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.exports import Exporting
 from api.filing import Filing
 from api.free_times import FreeTimes
 from api.link_pages import LinkPages
@@ -90,6 +91,7 @@ class Services:
     consenting: Consenting
     reviewing: Reviewing
     rights: RightsDesk
+    exporting: Exporting
     staff: Staff
     walk_ins: WalkIns
     task_list: TaskList

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from temporalio.client import Client
 
 from adapters.connections import connect_temporal, mongo_addresses
+from adapters.export.objects import ObjectExports
 from adapters.files import ObjectFiles
 from adapters.mongo.repositories import Repositories
 from adapters.passwords import Passwords
@@ -32,6 +33,7 @@ from api.clinics import ClinicHosts
 from api.codec import Accounts, CodecDesk, SignInPage
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.exports import Doors, Exporting
 from api.filing import Filing
 from api.free_times import FreeTimes
 from api.link_pages import LinkPages
@@ -49,7 +51,14 @@ from api.staff_tasks import TaskList
 from api.streams import Streams
 from api.templates import TemplateDesk
 from api.walk_ins import WalkIns
-from workflows.gateway import AbsenceGateway, DurableMessenger, DurableNotifier, Stores, WorkflowGateway
+from workflows.gateway import (
+    AbsenceGateway,
+    DurableMessenger,
+    DurableNotifier,
+    ExportsGateway,
+    Stores,
+    WorkflowGateway,
+)
 
 DRAIN_SECONDS = 5.0
 """How long work that goes on after its answer may take when the process ends; a sweep does what is left."""
@@ -229,6 +238,15 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         consenting=people.consenting,
         reviewing=reviewing,
         rights=RightsDesk(stores.rights, stores.appointments, gateway.rights, people.audit, key=settings.id_secret),
+        exporting=Exporting(
+            stores.exports,
+            ObjectExports(settings.storage_url),
+            Doors(ExportsGateway(client), gateway.rights),
+            PurposeTokens(settings.token_keys),
+            people.audit,
+            key=settings.id_secret,
+            public_url=settings.public_url,
+        ),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),

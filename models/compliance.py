@@ -52,6 +52,8 @@ class AuditAction(StrEnum):
     RIGHT_CLAIMED = "right.claimed"
     RIGHT_READ = "right.read"
     RIGHT_ANSWERED = "right.answered"
+    EXPORT_REQUESTED = "export.requested"
+    EXPORT_FETCHED = "export.fetched"
     CONSENT_GIVEN = "consent.given"
     CONSENT_WITHDRAWN = "consent.withdrawn"
     SUMMARY_WRITTEN = "summary.written"

@@ -54,6 +54,8 @@ class Permission(StrEnum):
     DAY_READ = "day:read"
     RIGHTS_OWN = "rights:own"
     RIGHTS_ANSWER = "rights:answer"
+    EXPORT_OWN = "export:own"
+    EXPORT_TENANT = "export:tenant"
     REVIEW_WRITE = "review:write"
     REVIEW_MODERATE = "review:moderate"
     STAFF_READ = "staff:read"
@@ -71,6 +73,7 @@ _OWN = {
     Permission.REFUND_READ,
     Permission.ACCOUNT_OWN,
     Permission.RECORD_READ,
+    Permission.EXPORT_OWN,
 }
 
 _EMPLOYED = {
@@ -117,6 +120,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.REFUND_CREATE,
             Permission.SETTINGS_MANAGE,
             Permission.RIGHTS_ANSWER,
+            Permission.EXPORT_TENANT,
             Permission.STAFF_READ,
             Permission.STAFF_MANAGE,
             Permission.AUDIT_READ,

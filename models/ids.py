@@ -123,6 +123,11 @@ def rights_workflow_id(request_id: str) -> str:
     return f"rights:{request_id}"
 
 
+def export_workflow_id(export_id: str) -> str:
+    """The workflow that makes this export, and clears it away."""
+    return f"export:{export_id}"
+
+
 def reminder_workflow_id(appointment_id: str) -> str:
     """The workflow that reminds of this appointment."""
     return f"reminder:{appointment_id}"

@@ -34,6 +34,7 @@ class Template(StrEnum):
     REVIEW_DUE = "review_due"
     RIGHTS_DUE = "rights_due"
     RIGHTS_ANSWERED = "rights_answered"
+    EXPORT_READY = "export_ready"
     ABSENCE_OFFER = "absence_offer"
     ABSENCE_OVER = "absence_over"
     APPOINTMENT_REMINDER = "appointment_reminder"

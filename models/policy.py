@@ -94,6 +94,10 @@ class TenantPolicy(Model):
     not_live_reminder_hours: float = Field(default=72, gt=0, le=24 * 30)
     grievance_days: float = Field(default=90, gt=0, le=90, description="Rules 2025, rule 14(3): at most 90.")
     correction_days: float = Field(default=30, gt=0, le=90)
+    export_hours: float = Field(
+        default=72, gt=0, le=72, description="By when an export is to be ready; medical records: at most 72."
+    )
+    export_kept_hours: float = Field(default=72, gt=0, le=24 * 30, description="How long it may be fetched then.")
     deletion_grace_days: float = Field(default=7, ge=0, le=90)
     retention_days: RetentionDays = RetentionDays()
     feedback_after_minutes: Minutes = 120
@@ -114,6 +118,9 @@ class TenantPolicy(Model):
         default=None, ge=0, le=86_400 * 90, description="In place of the days above; in development only."
     )
 
+    export_kept_seconds: Seconds | None = Field(
+        default=None, description="In place of the hours above; in development only."
+    )
     feedback_after_seconds: Seconds | None = Field(
         default=None, description="In place of the minutes above; in development only."
     )
@@ -140,6 +147,13 @@ class TenantPolicy(Model):
         if self.absence_choice_seconds is not None:
             return timedelta(seconds=self.absence_choice_seconds)
         return timedelta(hours=self.absence_choice_hours)
+
+    @property
+    def export_kept(self) -> timedelta:
+        """How long an export may be fetched."""
+        if self.export_kept_seconds is not None:
+            return timedelta(seconds=self.export_kept_seconds)
+        return timedelta(hours=self.export_kept_hours)
 
     @property
     def payment_grace(self) -> timedelta:

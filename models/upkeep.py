@@ -39,6 +39,7 @@ class UpkeepTally(Model):
 
     leaves: int = 0
     messages: int = 0
+    exports: int = 0
     words: int = 0
     strangers: int = 0
     files: int = 0

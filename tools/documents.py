@@ -14,6 +14,8 @@ from adapters.settings import PREFIX, Settings, production_problems
 from api.app import create_app
 from models.data_classes import RetentionClass
 from models.errors import ERRORS, Retry
+from models.export_shapes import schema_of
+from models.exports import ExportKind
 from models.holdings import Holding, Treatment, by_collection
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -103,6 +105,11 @@ def _kept(one: Holding) -> str:
     return f"| `{one.collection}` | {whose} | {sealed} | {erased} | {kept} | {given} | {one.reason} |"
 
 
+def export_schema() -> str:
+    """The JSON Schema of a person's export."""
+    return json.dumps(schema_of(ExportKind.SUBJECT), indent=2, ensure_ascii=False) + "\n"
+
+
 def _row(name: str, field: FieldInfo, refused: str) -> str:
     variable = PREFIX + name.upper()
     required = "must be set" if f"{variable} " in f"{refused} " else ""
@@ -124,6 +131,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors_page,
     "configuration.md": configuration_page,
     "holdings.md": holdings_page,
+    "export.schema.json": export_schema,
 }
 
 

@@ -24,6 +24,7 @@ from models.identity import Role
 from models.ids import (
     absence_workflow_id,
     booking_workflow_id,
+    export_workflow_id,
     follow_up_workflow_id,
     late_payment_workflow_id,
     leave_workflow_id,
@@ -50,6 +51,7 @@ from tests.onboarding.support import Office
 from tests.reminders.support import REMINDERS, Desk
 from tests.rights.support import RIGHTS, RightsDesk
 from tests.stack import LONG, Stack, eventually, running
+from tests.trust.export_support import EXPORTS, Exporter
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
 UNDISTURBED: Final = tuple(name for name in PATHS if name not in {"hurried", "seat_cancelled"})
@@ -204,6 +206,15 @@ async def export_rights(desk: RightsDesk) -> None:
             await _save(desk.client, f"{name}.rights", rights_workflow_id(request.id))
 
 
+async def export_exports(exporter: Exporter) -> None:
+    """Write the histories of exports, in place of those that were there."""
+    for old in HISTORIES.glob("*.export.json"):
+        old.unlink()
+    for name, play in EXPORTS.items():
+        export = await play(exporter)
+        await _save(exporter.client, f"{name}.export", export_workflow_id(export.id))
+
+
 async def export_absences(stack: Stack, temporal: Client) -> None:
     """Write the histories of a leave and of its absence, in place of those that were there."""
     leave = await an_absence(stack)
@@ -266,6 +277,8 @@ async def _alone(settings: Settings) -> None:
         await export_reminders(Desk(stores, client))
         await export_follow_ups(Aftercare(stores, client))
         await export_rights(RightsDesk(stores, client))
+        with tempfile.TemporaryDirectory() as folder:
+            await export_exports(Exporter(stores, client, Path(folder).as_uri()))
     finally:
         await stores.close()
 

@@ -20,6 +20,7 @@ from activities.booking import BookingActivities
 from activities.compliance import AuditActivities
 from activities.documents import AbandonedFiles
 from activities.erasure import ErasureActivities
+from activities.exports import ExportActivities, ExportUpkeep
 from activities.follow_up import FollowUpActivities, FollowUpSources
 from activities.messaging import MessagingActivities
 from activities.notices import NoticeActivities, Sources
@@ -33,6 +34,9 @@ from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.erasure import erasers
+from adapters.export.fhir import Sources as VisitSources
+from adapters.export.maker import PackedExports, plan
+from adapters.export.objects import ObjectExports
 from adapters.files import ObjectFiles
 from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
@@ -59,6 +63,8 @@ from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.commander import Commander
 from workflows.compliance import AuditSealingWorkflow
+from workflows.exports import ExportWorkflow
+from workflows.exports_gateway import ExportsGateway
 from workflows.follow_up import FollowUpWorkflow
 from workflows.following_up import FollowUps
 from workflows.messaging import MessageWorkflow
@@ -97,6 +103,7 @@ BULK_WORKFLOWS: Final[tuple[type, ...]] = (
     ReconciliationWorkflow,
     UpkeepWorkflow,
     AuditSealingWorkflow,
+    ExportWorkflow,
 )
 
 SHUTDOWN = timedelta(seconds=5)
@@ -229,7 +236,10 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     reporter = Reporter(client)
     operations = OperationsActivities(stores.inbox, stores.appointments, stores.payments, gateway, reporter)
     abandoned = AbandonedFiles(stores.documents, stores.uploads, ObjectFiles(settings.storage_url))
-    upkeep = UpkeepActivities(stores.upkeep, reporter, abandoned)
+    maker = _maker(settings, stores)
+    upkeep = UpkeepActivities(
+        stores.upkeep, reporter, abandoned, ExportUpkeep(stores.exports, maker, ExportsGateway(client))
+    )
     messaging = MessagingActivities(
         stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
     )
@@ -239,6 +249,14 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     )
     rights = RightsActivities(
         stores.rights, stores.users, messenger, public_url=settings.public_url, officers=settings.reviewers_email
+    )
+    exports = ExportActivities(
+        stores.exports,
+        maker,
+        stores.users,
+        messenger,
+        public_url=settings.public_url,
+        officers=settings.reviewers_email,
     )
     # Steps on a person's waiting path run within the booking worker first, the gateway's included.
     served: dict[Family, tuple[str, list[type], list[Callable[..., Any]]]] = {
@@ -268,6 +286,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(audit),
                 *_steps(_absence(wired)),
                 *_steps(_erasure(settings, wired)),
+                *_steps(exports),
             ],
         ),
     }
@@ -317,6 +336,12 @@ def _follow_ups(stores: Repositories) -> FollowUpActivities:
         FollowUpSources(stores.follow_ups, stores.consultations, stores.reviews, stores.consents, stores.users),
         stores.staff_tasks,
     )
+
+
+def _maker(settings: Settings, stores: Repositories) -> PackedExports:
+    visits = VisitSources(stores.appointments, stores.consultations, stores.documents, stores.directory, stores.users)
+    made_from = plan(stores.holdings, ObjectFiles(settings.storage_url), visits)
+    return PackedExports(stores.exports, ObjectExports(settings.storage_url), made_from)
 
 
 def _steps(activities: object) -> list[Callable[..., Any]]:

@@ -56,6 +56,7 @@ from workflows import attributes
 from workflows.absence_gateway import AbsenceGateway
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
+from workflows.exports_gateway import ExportsGateway
 from workflows.following_up import FollowUps
 from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
@@ -86,6 +87,7 @@ __all__ = [
     "AbsenceGateway",
     "DurableMessenger",
     "DurableNotifier",
+    "ExportsGateway",
     "Move",
     "Placement",
     "RightsGateway",

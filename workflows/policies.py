@@ -95,6 +95,12 @@ SWEEP = StepPolicy(
     # The next run of the schedule does what this one could not.
     RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3),
 )
+COLLECT = StepPolicy(
+    BULK_QUEUE,
+    timedelta(hours=6),
+    # It goes on where it was left, until it is whole: the clock of the request calls a person meanwhile.
+    RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+)
 _ONCE = RetryPolicy(maximum_attempts=1)
 
 A = TypeVar("A")

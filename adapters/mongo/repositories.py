@@ -20,7 +20,9 @@ from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.documents import MongoDocuments
 from adapters.mongo.encryption import KeyUse, KeyWord, Vault
 from adapters.mongo.erasure import MongoRemains
+from adapters.mongo.exports import MongoExports
 from adapters.mongo.follow_up import MongoFollowUps
+from adapters.mongo.holdings import MongoHoldings
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
@@ -105,6 +107,8 @@ class Repositories:
     documents: MongoDocuments
     uploads: MongoUploads
     rights: MongoRightsRequests
+    exports: MongoExports
+    holdings: MongoHoldings
     offers: MongoOffers
     leases: MongoLeases
     tenancy: MongoTenancy
@@ -168,6 +172,8 @@ class Repositories:
             tokens=MongoTokens(database),
             consultations=MongoConsultations(database, vault),
             rights=MongoRightsRequests(database, vault),
+            exports=MongoExports(database, vault),
+            holdings=MongoHoldings(database, vault),
             reviews=MongoReviews(database, vault, on_published),
             documents=MongoDocuments(database, vault),
             uploads=MongoUploads(database, vault),

@@ -24,6 +24,7 @@ _DEVELOPMENT_ONLY: Final = (
     "deletion_grace_seconds",
     "feedback_after_seconds",
     "revisit_after_seconds",
+    "export_kept_seconds",
 )
 
 router = APIRouter(prefix="/v1/tenant/settings", tags=["tenancy"])

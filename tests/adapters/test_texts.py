@@ -31,6 +31,7 @@ PARAMS = {
     "request": "rrq_1",
     "percent": "80",
     "received": "2026-11-23",
+    "until": "2026-11-26 09:30 UTC",
     "refunded": "yes",
     "voided": "yes",
     **dict.fromkeys(

@@ -26,6 +26,7 @@ from models.compliance import AuditAction
 from models.dependants import Dependant
 from models.documents import Upload, UploadSecrets
 from models.errors import Code
+from models.exports import Export, ExportKind
 from models.identity import PLATFORM, Account, Permission, Principal, Role, System
 from models.ids import review_id, staff_task_id
 from models.messaging import Template
@@ -135,6 +136,19 @@ DEPENDANT: Final = Dependant(
 )
 
 
+EXPORT: Final = Export(
+    id="exp_of_the_patient",
+    kind=ExportKind.SUBJECT,
+    about=ACCOUNTS["patient"].id,
+    tenant_id=PLATFORM,
+    subject_id=ACCOUNTS["patient"].id,
+    requested_at=datetime(2031, 1, 1, tzinfo=UTC),
+    due_at=datetime(2031, 1, 4, tzinfo=UTC),
+    lifetime_seconds=60,
+    key=b"k" * 32,
+)
+
+
 def a_word(appointment: Appointment) -> Notice:
     """What a patient was told."""
     return Notice(
@@ -219,6 +233,7 @@ class Scene(NamedTuple):
             "message_id": a_word(appointment).id,
             "key": "appointment_confirmed",
             "document_id": DOCUMENT,
+            "export_id": EXPORT.id,
             "upload_id": UPLOAD.id,
             "token": "lnk.made.up",
         }
@@ -245,6 +260,7 @@ async def scene(api: Api, stores: Repositories) -> Scene:
     opinion = Opinion(rating=4, comment=CANARY)
     await stores.reviews.put(System("a test"), review_of(confirmed, opinion, datetime.now(UTC)))
     await stores.uploads.open(System("a test"), UPLOAD)
+    await stores.exports.begin(System("a test"), EXPORT)
     await stores.documents.begin(System("a test"), a_report(paid, DOCUMENT, name=CANARY))
     assert await stores.documents.keep(System("a test"), DOCUMENT, "dig_of_the_report")
     for one in (held, confirmed):

@@ -38,7 +38,7 @@ ALWAYS_PUBLIC = {
     "/v1/webhooks/razorpay", "/v1/webhooks/twilio/status", "/v1/webhooks/twilio/inbound",
     "/v1/links/{token}/unsubscribe", "/v1/links/{token}/review", "/v1/links/{token}/summary",
     "/v1/links/{token}", "/v1/links/{token}/confirm", "/v1/links/{token}/cancel", "/v1/links/{token}/reschedule",
-    "/v1/documents/{document_id}/content",
+    "/v1/documents/{document_id}/content", "/v1/exports/{export_id}/content",
     "/codec/sign-in", "/codec/sign-out", "/docs/{name}",
 }  # fmt: skip
 """Everything that anybody may call; a route is added here by a decision, never by accident."""

@@ -149,6 +149,7 @@ async def test_an_admin_sees_the_own_tenant_s_settings_only(api: Api, admin: Acc
         {"deletion_grace_seconds": 1},
         {"feedback_after_seconds": 1},
         {"revisit_after_seconds": 1},
+        {"export_kept_seconds": 1},
     ],
 )
 async def test_in_production_seconds_are_not_for_tenants(

@@ -13,6 +13,7 @@ from models.booking import AppointmentQuery, AppointmentState, EventType, Intake
 from models.compliance import AuditQuery
 from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
+from models.exports import Export
 from models.identity import Public, Scope, Subject, System
 from models.messaging import Message, MessageState, Template, Word
 from models.notices import Ending, NoticeState
@@ -33,7 +34,15 @@ from models.seals import Batch
 from models.search import SearchQuery
 from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
-from tests.adapters.mongo import absence_calls, erasure_calls, follow_up_calls, people, review_calls, rights_calls
+from tests.adapters.mongo import (
+    absence_calls,
+    erasure_calls,
+    export_calls,
+    follow_up_calls,
+    people,
+    review_calls,
+    rights_calls,
+)
 from tests.adapters.mongo.builders import (
     DAY,
     a_capture,
@@ -91,6 +100,7 @@ class World:
     review: Review
     task: StaffTask
     right: RightsRequest
+    export: Export
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -160,6 +170,7 @@ async def build(stores: Repositories) -> World:
         review=await review_calls.build(stores, ended),
         task=await follow_up_calls.build(stores, appointment),
         right=await rights_calls.build(stores, ended),
+        export=await export_calls.build(stores, appointment),
     )
 
 
@@ -201,6 +212,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **follow_up_calls.on_records(stores, world.appointment, world.task),
         **rights_calls.on_records(stores, world.right),
         **erasure_calls.on_records(stores, world.clinic.tenant_id, world.people.account),
+        **export_calls.on_records(stores, world.export),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),

@@ -1,0 +1,194 @@
+"""Steps of an export: collecting it, its clock, the word that it is ready, and clearing it away. Ids only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pydantic import Field
+from temporalio import activity
+
+from activities.failures import typed_failures
+from models.base import Model, UtcDatetime
+from models.exports import Export, ExportRef, ExportState
+from models.exports_ports import ExportBeginner, ExportMaker, Exports
+from models.identity import PLATFORM, Account, Subject, System
+from models.messaging import Channel, Message, Template
+from models.notice_ports import Accounts
+from models.ports import Messenger
+
+WORTH: Final = timedelta(days=3)
+"""How long it is tried to tell somebody."""
+
+
+LATE: Final = timedelta(minutes=10)
+"""An export's own workflow is given so long to clear it away."""
+
+SWEEP: Final = System("the upkeep looks after everybody's exports")
+
+
+class Collected(Model):
+    """How collecting ended; `expires_at` is when a file that is ready is removed."""
+
+    state: ExportState
+    expires_at: UtcDatetime | None = None
+
+
+class ReachExportMark(Model):
+    """The clock of an export is so far."""
+
+    about: ExportRef
+    percent: int = Field(ge=1, le=100)
+    at: UtcDatetime
+
+
+class TellExport(Model):
+    """The file may be fetched."""
+
+    about: ExportRef
+    expires_at: UtcDatetime
+    at: UtcDatetime
+
+
+class ClearExport(Model):
+    """The file is to go."""
+
+    about: ExportRef
+    state: ExportState
+    at: UtcDatetime
+
+
+class ExportActivities:
+    """Collects, warns those who see to it that exports come in time, and tells whoever asked."""
+
+    def __init__(
+        self,
+        exports: Exports,
+        maker: ExportMaker,
+        accounts: Accounts,
+        messenger: Messenger,
+        *,
+        public_url: str,
+        officers: str | None,
+    ) -> None:
+        """`officers` is the mailbox of those who see to it that requests are answered in time."""
+        self._exports = exports
+        self._maker = maker
+        self._accounts = accounts
+        self._messenger = messenger
+        self._public_url = public_url
+        self._officers = officers
+
+    @activity.defn(name="exports.collect")
+    async def collect(self, about: ExportRef) -> Collected:
+        """Make the file, going on where a try before has left it, and read it back before it is given away."""
+        with typed_failures():
+            export = await self._exports.find(about.scope, about.export_id)
+            if export is None:
+                return Collected(state=ExportState.STOPPED)
+            if export.state is not ExportState.COLLECTING or export.key is None:
+                return _outcome(export)
+            async for made in self._maker.make(about.scope, export):
+                activity.heartbeat(made.size)
+                if made.stopped:
+                    return Collected(state=ExportState.STOPPED)
+            return await self._finished(about)
+
+    async def _finished(self, about: ExportRef) -> Collected:
+        export = await self._exports.find(about.scope, about.export_id)
+        if export is None or export.state is not ExportState.COLLECTING or export.key is None:
+            return Collected(state=ExportState.STOPPED) if export is None else _outcome(export)
+        sha256 = await self._maker.digest(export, activity.heartbeat)
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        await self._exports.finish(about.scope, export, sha256, now)
+        stands = await self._exports.find(about.scope, about.export_id)
+        return Collected(state=ExportState.STOPPED) if stands is None else _outcome(stands)
+
+    @activity.defn(name="exports.reach")
+    async def reach(self, step: ReachExportMark) -> bool:
+        """Note the mark and write to the officers; False where the file is ready, or was stopped."""
+        about = step.about
+        with typed_failures():
+            waits = await self._exports.reach(about.scope, about.export_id, step.percent)
+            if waits and self._officers is not None:
+                params = {"percent": str(step.percent), "request": about.export_id, "due": f"{about.due_at:%Y-%m-%d}"}
+                await self._messenger.send(
+                    Message(
+                        id=f"msg_{about.export_id}_{step.percent}",
+                        tenant_id=PLATFORM,
+                        subject_id=about.export_id,
+                        channel=Channel.EMAIL,
+                        to=self._officers,
+                        template=Template.RIGHTS_DUE,
+                        params=params,
+                        expires_at=step.at + WORTH,
+                    )
+                )
+        return waits
+
+    @activity.defn(name="exports.tell")
+    async def tell(self, step: TellExport) -> None:
+        """Tell whoever asked that the file is there, not where: that is told after signing in."""
+        about = step.about
+        with typed_failures():
+            account = await self._accounts.find(Subject(about.subject_id), about.subject_id)
+            message = None if account is None else self._message(step, account)
+            if message is not None:
+                await self._messenger.send(message)
+
+    def _message(self, step: TellExport, account: Account) -> Message | None:
+        channel, to = (Channel.SMS, account.phone) if account.phone else (Channel.EMAIL, account.email)
+        if to is None or account.removed_at is not None:
+            return None
+        return Message(
+            id=f"msg_{step.about.export_id}_ready",
+            tenant_id=PLATFORM,
+            subject_id=account.id,
+            channel=channel,
+            to=to,
+            template=Template.EXPORT_READY,
+            params={"link": f"{self._public_url}/privacy", "until": f"{step.expires_at:%Y-%m-%d %H:%M} UTC"},
+            locale=account.locale,
+            expires_at=min(step.at + WORTH, step.expires_at),
+        )
+
+    @activity.defn(name="exports.clear")
+    async def clear(self, step: ClearExport) -> None:
+        """First the bytes, then the record that says where they lie."""
+        about = step.about
+        with typed_failures():
+            await self._maker.clear(about.export_id)
+            await self._exports.cleared(about.scope, about.export_id, step.state, step.at)
+
+
+class ExportUpkeep:
+    """Begins exports that nobody has begun, and clears away those whose workflow is gone."""
+
+    def __init__(self, exports: Exports, maker: ExportMaker, beginner: ExportBeginner) -> None:
+        """Where they are, who removes their files, and who begins them."""
+        self._exports = exports
+        self._maker = maker
+        self._beginner = beginner
+
+    async def begin(self, before: datetime, limit: int) -> int:
+        """A process that died after it had kept the wish left it here; one that is under way takes no notice."""
+        found = await self._exports.unbegun(SWEEP, before, limit)
+        for export in found:
+            await self._beginner.begin_export(ExportRef.of(export))
+        return len(found)
+
+    async def forget(self, at: datetime, limit: int) -> int:
+        """Remove files that should have been removed a while ago; how many objects that were."""
+        removed = 0
+        for export in await self._exports.over(SWEEP, at - LATE, limit):
+            removed += await self._maker.clear(export.id)
+            await self._exports.cleared(SWEEP, export.id, ExportState.EXPIRED, at)
+        return removed
+
+
+def _outcome(export: Export) -> Collected:
+    """How it ended; a key that is gone ends it too."""
+    if export.state is ExportState.COLLECTING:
+        return Collected(state=ExportState.STOPPED)
+    return Collected(state=export.state, expires_at=export.expires_at)
