@@ -185,7 +185,15 @@ async def test_in_production_what_only_pretends_is_named(settings: Settings) -> 
     assert _bad(findings)["backups"] == "VISITNOW_BACKUP_URL is not set: nothing is backed up"
 
 
-async def test_a_backup_that_is_missing_is_named_until_there_is_one(settings: Settings, tmp_path: Path) -> None:
+async def test_a_backup_that_is_missing_is_named_until_there_is_one(
+    settings: Settings, servers: Addresses, tmp_path: Path
+) -> None:
+    with MongoClient[Json](servers.owner_mongodb_url(settings.database)) as owner:
+        owner[settings.database]["rollups"].replace_one({"_id": "x"}, {"tenant_id": "platform"}, upsert=True)
+    addresses = mongo_addresses(settings)
+    vault = Vault(addresses.vault_url, addresses.vault_database, addresses.kms_url)
+    await vault.seal("usr_kept", DataClass.IDENTITY, {"n": 1})
+    await vault.close()
     changes = {"backup_url": tmp_path.as_uri(), "backup_keys": SecretStr(f"2026:{development_key('a test')}")}
     kept = settings.model_copy(update=changes)
     said = _bad(await examine(kept))["backups"]
