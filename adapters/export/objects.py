@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from obstore.store import ObjectStore
 
 from adapters.export.zipping import ENTRIES, Entry
+from adapters.objects import Objects
 from adapters.storage import answered, open_store
 from models.documents_ports import DamagedError
 from models.errors import UnavailableError
@@ -32,6 +33,7 @@ class ObjectExports:
     def __init__(self, url: str | None) -> None:
         """`url` is the setting `STORAGE_URL`."""
         self._store = open_store(url) if url is not None else None
+        self._objects = Objects(url)
 
     @property
     def _opened(self) -> ObjectStore:
@@ -75,16 +77,8 @@ class ObjectExports:
             yield content[max(0, begin - start) : end - start]
 
     async def clear(self, export_id: str) -> int:
-        """Whatever is listed there, what no record names included."""
-        removed = 0
-        listed = await answered(obstore.list(self._opened, prefix=f"{_FOLDER}/{export_id}/").collect_async())
-        for one in listed:
-            try:
-                await answered(obstore.delete_async(self._opened, one["path"]))
-            except FileNotFoundError:
-                continue
-            removed += 1
-        return removed
+        """Whatever lies there, what no record names and older versions included."""
+        return await self._objects.remove(f"{_FOLDER}/{export_id}/")
 
     async def _put(self, export: Export, name: str, content: bytes) -> None:
         nonce, cipher = secrets.token_bytes(_NONCE_BYTES), AESGCM(_key(export))

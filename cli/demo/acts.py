@@ -9,6 +9,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
+from cli.demo.data import data_taken_along
 from cli.demo.practice import a_practice_joins
 from cli.demo.stage import Ending, Say, Stage, StoryError, Time, Visitor, insist, order_of, seen
 from cli.demo.views import AppointmentSeen, SlotTakenSeen
@@ -178,6 +179,13 @@ ACTS: Final = (
         AppointmentState.COMPLETED,
         PaymentState.CAPTURED,
         a_visit,
+    ),
+    Act(
+        "One's data, taken along",
+        "proved, collected, fetched, complete",
+        AppointmentState.CONFIRMED,
+        PaymentState.CAPTURED,
+        data_taken_along,
     ),
 )
 

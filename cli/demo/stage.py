@@ -111,14 +111,24 @@ class Stage:
 
     async def newcomer(self, phone: str, name: str) -> Visitor:
         """A patient who signs in by the code that comes to their phone."""
-        asked = seen(await self.api.post("/auth/otp", json={"phone": phone}), ChallengeSeen, HTTPStatus.ACCEPTED)
-        give_up = time.monotonic() + PATIENCE
-        while not (codes := re.findall(r"^\d{6}\b", "\n".join(await self.letters_to(phone)), re.MULTILINE)):
-            insist(time.monotonic() < give_up, "the code has not come")
-            await asyncio.sleep(POLL_SECONDS)
-        body = {"challenge_id": asked.challenge_id, "code": codes[0], "name": name}
+        challenge, code = await self.code_for(phone)
+        body = {"challenge_id": challenge, "code": code, "name": name}
         token = seen(await self.api.post("/auth/otp/verify", json=body), TokenSeen).access_token
         return Visitor(self.api, {"Authorization": f"Bearer {token}"})
+
+    async def code_for(self, phone: str) -> tuple[str, str]:
+        """Ask for a code; the challenge's id, and what came to the phone."""
+        before = len(await self._codes(phone))
+        asked = seen(await self.api.post("/auth/otp", json={"phone": phone}), ChallengeSeen, HTTPStatus.ACCEPTED)
+        give_up = time.monotonic() + PATIENCE
+        while len(codes := await self._codes(phone)) <= before:
+            insist(time.monotonic() < give_up, "the code has not come")
+            await asyncio.sleep(POLL_SECONDS)
+        return asked.challenge_id, codes[0]
+
+    async def _codes(self, phone: str) -> list[str]:
+        """Every code that came to a phone, newest first."""
+        return re.findall(r"^\d{6}\b", "\n".join(await self.letters_to(phone)), re.MULTILINE)
 
     def _headers(self, account: Account) -> dict[str, str]:
         return {"Authorization": f"Bearer {mint(self._settings, account)}"}
@@ -220,6 +230,14 @@ class Visitor:
         """Requests go out with these headers."""
         self._api = api
         self._headers = headers
+
+    async def get(self, path: str) -> httpx.Response:
+        """Read something of one's own."""
+        return await self._api.get(path, headers=self._headers)
+
+    async def post(self, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
+        """Do something about oneself."""
+        return await self._api.post(path, json=body, headers={**self._headers, **headers})
 
     async def ask_for(self, when: Time) -> httpx.Response:
         """Try to book; the raw answer, since it may be a refusal."""

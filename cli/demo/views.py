@@ -212,3 +212,18 @@ class Ledger(View):
     orders: tuple[OrderEntry, ...]
     payments: tuple[PaymentEntry, ...]
     refunds: tuple[RefundEntry, ...]
+
+
+class ProofSeen(View):
+    """That somebody has just proved again who they are."""
+
+    step_up_token: str
+
+
+class ExportSeen(View):
+    """How an export stands."""
+
+    id: str
+    state: str
+    download_url: str | None
+    sha256: str | None
