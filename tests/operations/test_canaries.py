@@ -1,6 +1,6 @@
 """What a patient, a doctor and the front desk type reaches no log, metric, workflow, id, search attribute or refusal.
 
-One visit is lived through from signing up to the grievance, with words that occur nowhere else; on its way the outside
+One visit is lived through from signing up to the export, with words that occur nowhere else; on its way the outside
 misbehaves, since what others answer to an error repeats what they were sent. Then everything that operators read is
 searched for these words: as they are and in every disguise that the scanner of erasures knows.
 """
@@ -8,18 +8,22 @@ searched for these words: as they are and in every disguise that the scanner of 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
+from zipfile import ZipFile
 
 import httpx
 import pytest
 from temporalio.client import Client
 
+from adapters.tokens import Purpose, PurposeTokens, TokenVerifier
 from models.identity import Role
 from models.ids import booking_workflow_id, follow_up_workflow_id
+from models.sessions import STEP_UP_LIFETIME
 from tests.api.test_people import a_patient, a_phone, an_email, bearer, ok
 from tests.booking.support import book, say, temporal
 from tests.clinics import employee, offer
@@ -105,6 +109,26 @@ async def _speaks_up(canaries: Canaries, who: httpx.AsyncClient, visit: str) -> 
         ok(await who.post(f"/v1/me/{kind}", json=words, headers=key), 201)
 
 
+async def _takes_along(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> None:
+    """Asks for everything that is held, and fetches it."""
+    token = who.headers["Authorization"].removeprefix("Bearer ")
+    now = datetime.now(UTC)
+    principal = TokenVerifier(stack.settings.token_keys).verify(token, now)
+    proof = PurposeTokens(stack.settings.token_keys).mint(
+        Purpose.STEP_UP, principal.subject, principal.session_id, now + STEP_UP_LIFETIME, now
+    )
+    begun = ok(await who.post("/v1/me/exports", headers={"Step-Up": proof}), 202)
+
+    async def look() -> Json:
+        return ok(await who.get(f"/v1/me/exports/{begun['id']}"))
+
+    ready = await eventually(look, lambda export: export["state"] == "ready", seconds=60)
+    file = await who.get(ready["download_url"])
+    with ZipFile(io.BytesIO(file.content)) as archive:
+        told = b"".join(archive.read(name) for name in archive.namelist())
+    assert canaries.words[0].encode() in told, "whoever asks is told"
+
+
 async def _errs(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> list[httpx.Response]:
     """Whatever is typed into the wrong place; the refusals."""
     word, phone, email = _word(canaries, "Mistaken Name"), canaries.phone(a_phone()), _email(canaries)
@@ -148,6 +172,7 @@ async def test_nothing_that_operators_read_says_who_somebody_is(shared_stack: St
         visit = (await _books(stack, canaries, who))["id"]
         await _is_seen(stack, canaries, visit)
         await _speaks_up(canaries, who, visit)
+        await _takes_along(stack, canaries, who)
         refusals = await _errs(stack, canaries, who)
         metrics = (await who.get("/metrics")).content
     assert len(canaries.words) + len(canaries.phones) > 15
