@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,6 +31,18 @@ class Objects:
         """`url` is the setting `STORAGE_URL`."""
         self._store = None if url is None else open_store(url)
         self._bucket = None if url is None or urlsplit(url).scheme != "s3" else _Bucket(url)
+
+    async def all(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Every object as it lies there, `storage <name>` and its name and bytes. Raises `UnavailableError`."""
+        if self._store is None:
+            return
+        for one in await answered(obstore.list(self._store).collect_async()):
+            try:
+                found = await answered(obstore.get_async(self._store, one["path"]))
+                content = bytes(await answered(found.bytes_async()))
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            yield f"storage {one['path']}", one["path"].encode() + b"\n" + content
 
     async def remove(self, folder: str) -> int:
         """Remove whatever is in a folder, whose name ends in `/`; how many objects that were.

@@ -151,12 +151,12 @@ class Rehearsal:
         await client.execute_workflow(
             AuditSealingWorkflow.run, SealEverything(settle_seconds=0), id="drill-sealing", task_queue=BULK_QUEUE
         )
-        return kept.appointment.id
+        return kept.visit.id
 
     async def _booked(self, what: str) -> str:
         self._tell(what)
         async with Stage(self._stack) as stage:
-            return (await paid_in_time(stage, self._tell)).appointment.id
+            return (await paid_in_time(stage, self._tell)).visit.id
 
     async def _restore(self, *, temporal: bool) -> Outcome:
         settings = self.settings

@@ -27,6 +27,7 @@ MODULES: Final = {
     "restore": "cli.restore",
     "drill": "cli.drill",
     "doctor": "cli.doctor",
+    "sightings": "cli.sightings",
     "openapi": "cli.openapi",
 }
 

@@ -185,6 +185,11 @@ class LocalStack:
         """The last lines of what the API and the workers wrote."""
         return "\n".join(f"--- {child.name}\n{_tail(child.log)}" for child in self._children)
 
+    @property
+    def log_files(self) -> list[Path]:
+        """Where the API and the workers write what they log."""
+        return [child.log for child in self._children]
+
     def __enter__(self) -> Self:
         """Start."""
         self.start()
@@ -223,6 +228,7 @@ class LocalStack:
             mongodb_url=SecretStr(addresses.mongodb_url(database)),
             audit_mongodb_url=SecretStr(addresses.audit_mongodb_url(database)),
             vault_mongodb_url=SecretStr(addresses.vault_mongodb_url(vault_database)),
+            backup_mongodb_url=SecretStr(addresses.reader_mongodb_url(database)),
             redis_url=SecretStr(addresses.redis_url),
             temporal_address=addresses.temporal_address,
             temporal_namespace=addresses.temporal_namespace,

@@ -15,10 +15,15 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
+from adapters.connections import connect_temporal
+from adapters.settings import Settings
+from adapters.sightings import Scanner
 from cli.accounts import ACCOUNTS, mint, patient
 from cli.demo.views import (
     AppointmentSeen,
+    AuditSeen,
     ChallengeSeen,
+    KeysSeen,
     Ledger,
     MessagesSeen,
     OrderEntry,
@@ -33,6 +38,8 @@ from cli.demo.views import (
     WorkflowSeen,
 )
 from cli.stack import LocalStack
+from models.compliance import AuditAction
+from models.disguises import Canaries, Sighting
 from models.identity import Account
 from models.ids import booking_workflow_id
 from models.money import Money
@@ -49,10 +56,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Ending:
-    """How an act ended: the appointment that it was about, and what happened in words."""
+    """How an act ended: the appointment that it was about, if there still is one, and what happened in words."""
 
-    appointment: AppointmentSeen
+    appointment: AppointmentSeen | None
     happened: str
+    workflow: str | None = None
+    """The id of what the audience should look at, where that is not the appointment's workflow."""
+
+    @property
+    def workflow_id(self) -> str:
+        """What the audience may look at. Raises `StoryError` where there is nothing."""
+        return booking_workflow_id(self.visit.id) if self.workflow is None else self.workflow
+
+    @property
+    def visit(self) -> AppointmentSeen:
+        """The appointment that it was about. Raises `StoryError` where there is none any more."""
+        if self.appointment is None:
+            raise StoryError("there is no visit any more")
+        return self.appointment
 
 
 class StoryError(Exception):
@@ -86,6 +107,7 @@ class Stage:
 
     def __init__(self, stack: LocalStack) -> None:
         """Nothing is sent yet."""
+        self._stack = stack
         self._settings = stack.settings
         limits = httpx.Limits(max_connections=100)
         self.api = httpx.AsyncClient(base_url=f"{stack.api_url}/v1", timeout=PATIENCE, limits=limits, trust_env=False)
@@ -111,24 +133,30 @@ class Stage:
 
     async def newcomer(self, phone: str, name: str) -> Visitor:
         """A patient who signs in by the code that comes to their phone."""
-        challenge, code = await self.code_for(phone)
-        body = {"challenge_id": challenge, "code": code, "name": name}
+        body = {**await self.proof(phone), "name": name}
         token = seen(await self.api.post("/auth/otp/verify", json=body), TokenSeen).access_token
-        return Visitor(self.api, {"Authorization": f"Bearer {token}"})
+        return self.bearer(token)
 
-    async def code_for(self, phone: str) -> tuple[str, str]:
-        """Ask for a code; the challenge's id, and what came to the phone."""
-        before = len(await self._codes(phone))
+    async def proof(self, phone: str) -> dict[str, str]:
+        """Ask for a code, and read it from the phone."""
+        before = await self.letters_to(phone)
         asked = seen(await self.api.post("/auth/otp", json={"phone": phone}), ChallengeSeen, HTTPStatus.ACCEPTED)
+        return {"challenge_id": asked.challenge_id, "code": await self.new_code(phone, before)}
+
+    async def new_code(self, phone: str, before: list[str]) -> str:
+        """The code in a message that has come since the phone had those."""
         give_up = time.monotonic() + PATIENCE
-        while len(codes := await self._codes(phone)) <= before:
+        while True:
+            letters = await self.letters_to(phone)
+            fresh = letters[: len(letters) - len(before)]
+            if code := re.search(r"^\d{6}\b", "\n".join(fresh), re.MULTILINE):
+                return code.group()
             insist(time.monotonic() < give_up, "the code has not come")
             await asyncio.sleep(POLL_SECONDS)
-        return asked.challenge_id, codes[0]
 
-    async def _codes(self, phone: str) -> list[str]:
-        """Every code that came to a phone, newest first."""
-        return re.findall(r"^\d{6}\b", "\n".join(await self.letters_to(phone)), re.MULTILINE)
+    def bearer(self, token: str) -> Visitor:
+        """Whoever has this token."""
+        return Visitor(self.api, {"Authorization": f"Bearer {token}"})
 
     def _headers(self, account: Account) -> dict[str, str]:
         return {"Authorization": f"Bearer {mint(self._settings, account)}"}
@@ -185,10 +213,39 @@ class Stage:
         answer = await self.api.request(method, path, json=body, headers=self._admin)
         insist(answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:200]}")
 
-    async def workflow_link(self, appointment_id: str) -> str:
-        """Where the Temporal UI shows the booking."""
-        path = f"/operations/workflows/{booking_workflow_id(appointment_id)}"
+    async def workflow_link(self, workflow_id: str) -> str:
+        """Where the Temporal UI shows it."""
+        path = f"/operations/workflows/{workflow_id}"
         return seen(await self.api.get(path, headers=self._admin), WorkflowSeen).temporal_ui_url
+
+    async def keys_destroyed(self, subject_id: str) -> set[str]:
+        """Of which classes the audit says that this patient's keys were destroyed."""
+        params = {"patient_id": subject_id, "action": str(AuditAction.KEY_DESTROYED)}
+        page = seen(await self.api.get("/audit", params=params, headers=self._admin), AuditSeen)
+        return {one.target.rpartition(":")[2] for one in page.items}
+
+    async def published_keys(self) -> KeysSeen:
+        """The keys that our signatures are checked against, as anybody may fetch them."""
+        async with httpx.AsyncClient(base_url=self._stack.api_url, timeout=PATIENCE, trust_env=False) as anybody:
+            return seen(await anybody.get("/.well-known/jwks.json"), KeysSeen)
+
+    async def sightings(self, canaries: Canaries) -> list[Sighting]:
+        """Where anything of these words is found, in whichever store and disguise."""
+        reader = self._stack.addresses.reader_mongodb_url(self._settings.database)
+        client = await connect_temporal(self._settings)
+        scanner = Scanner(
+            self._settings,
+            reader,
+            logs=self._stack.log_files,
+            temporal=client,
+            sandbox_url=self._stack.sandbox_url,
+        )
+        return await scanner.scan(canaries)
+
+    @property
+    def settings(self) -> Settings:
+        """What the stack runs with."""
+        return self._settings
 
 
 @dataclass(frozen=True)
@@ -212,9 +269,11 @@ class Person:
         """Read something."""
         return await self._api.get(path, headers=self._headers)
 
-    async def post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+    async def post(
+        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """Do something."""
-        return await self._api.post(path, json=body, headers=self._headers)
+        return await self._api.post(path, json=body, headers={**self._headers, **(headers or {})})
 
     async def put(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         """Replace what is there, or put the first one there."""
@@ -223,21 +282,8 @@ class Person:
         return await self._api.put(path, json=body, headers=headers)
 
 
-class Visitor:
+class Visitor(Person):
     """A patient with a token."""
-
-    def __init__(self, api: httpx.AsyncClient, headers: dict[str, str]) -> None:
-        """Requests go out with these headers."""
-        self._api = api
-        self._headers = headers
-
-    async def get(self, path: str) -> httpx.Response:
-        """Read something of one's own."""
-        return await self._api.get(path, headers=self._headers)
-
-    async def post(self, path: str, body: Mapping[str, object], **headers: str) -> httpx.Response:
-        """Do something about oneself."""
-        return await self._api.post(path, json=body, headers={**self._headers, **headers})
 
     async def ask_for(self, when: Time) -> httpx.Response:
         """Try to book; the raw answer, since it may be a refusal."""

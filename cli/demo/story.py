@@ -46,13 +46,13 @@ async def _play_one(act: Act, stage: Stage, say: Say) -> Played:
     ending, link = None, None
     try:
         ending = await act.play(stage, say)
-        link = await stage.workflow_link(ending.appointment.id)
+        link = await stage.workflow_link(ending.workflow_id)
     except StoryError as error:
         return Played(act, ending, link, str(error))
     except (httpx.HTTPError, ValidationError) as error:
         return Played(act, ending, link, f"{type(error).__name__}: {error}")
-    stands = (ending.appointment.state, ending.appointment.payment_state)
-    problem = None if stands == (act.state, act.payment_state) else f"ended as {' / '.join(stands)}"
+    stands = (ending.appointment.state, ending.appointment.payment_state) if ending.appointment else (None, None)
+    problem = None if stands == (act.state, act.payment_state) else f"ended as {' / '.join(map(str, stands))}"
     return Played(act, ending, link, problem)
 
 

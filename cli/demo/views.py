@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from models.booking import AppointmentState
 from models.money import Money
@@ -156,6 +156,103 @@ class TokenSeen(View):
     """What opens something from now on."""
 
     access_token: str
+
+
+class AccountSeen(View):
+    """An account."""
+
+    id: str
+
+
+class FileSeen(View):
+    """A file of an export, as its manifest says it is."""
+
+    path: str
+    sha256: str
+
+
+class ManifestSeen(View):
+    """Every file of an export but the manifest."""
+
+    files: tuple[FileSeen, ...]
+
+
+class ResourceSeen(View):
+    """A resource of FHIR."""
+
+    kind: str = Field(alias="resourceType")
+
+
+class EntrySeen(View):
+    """An entry of a FHIR bundle."""
+
+    resource: ResourceSeen
+
+
+class BundleSeen(View):
+    """A FHIR bundle."""
+
+    entry: tuple[EntrySeen, ...]
+
+
+class DeletionAskedSeen(View):
+    """A wish to be forgotten, and what opens it when the account is gone."""
+
+    id: str
+    request_token: str
+
+
+class DeletionSeen(View):
+    """How far somebody is forgotten."""
+
+    state: str
+
+
+class ReceiptSeen(View):
+    """What a store has let go of."""
+
+    store: str
+    part: str
+
+
+class RetainedSeen(View):
+    """What a rule keeps for a time."""
+
+    erased_at: AwareDatetime | None
+
+
+class CertifiedSeen(View):
+    """What a certificate of erasure says."""
+
+    subject: str
+    receipts: tuple[ReceiptSeen, ...]
+    retained: tuple[RetainedSeen, ...]
+
+
+class CertificateSeen(View):
+    """A certificate of erasure, signed."""
+
+    certificate: CertifiedSeen
+    signature: str
+
+
+class KeysSeen(View):
+    """The keys that signatures are checked against."""
+
+    keys: tuple[dict[str, str | list[str]], ...]
+
+
+class EntryOfAuditSeen(View):
+    """An entry of the audit."""
+
+    action: str
+    target: str
+
+
+class AuditSeen(View):
+    """A page of the audit."""
+
+    items: tuple[EntryOfAuditSeen, ...]
 
 
 class MessageSeen(View):

@@ -14,12 +14,12 @@ from typing import Final
 import httpx
 from bson import encode
 
+from adapters.temporal.in_clear import history_in_clear
 from models.errors import Code
 from models.ids import booking_workflow_id, message_workflow_id, notice_workflow_id, onboarding_workflow_id
 from tests.api.test_people import CLINIC, a_patient, a_phone, an_email, bearer, link_for, ok
 from tests.booking.support import cancel, temporal
 from tests.clinics import Offer, offer
-from tests.in_clear import history_in_clear
 from tests.onboarding.test_api import PDF, a_body, applied
 from tests.stack import Json, Stack, eventually
 

@@ -13,10 +13,10 @@ from temporalio.client import Client
 
 from adapters.connections import connect_temporal
 from adapters.mongo.client import open_client
+from adapters.temporal.in_clear import history_in_clear
 from models.ids import message_workflow_id, random_id
 from models.messaging import Channel, Message, MessageState
 from sandbox.messages import sign
-from tests.in_clear import history_in_clear
 from tests.messaging.support import CODE, Send, an_invite, an_otp, ended, in_vain, messenger
 from tests.stack import Json, Stack, eventually
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from adapters.temporal.in_clear import history_in_clear
 from models.errors import Code
 from models.identity import PLATFORM, Public, Role, System, Tenant
 from models.messaging import Template
@@ -18,7 +19,6 @@ from models.onboarding import (
     PracticeIds,
 )
 from models.providers import PaymentMode, TenantRecord
-from tests.in_clear import history_in_clear
 from tests.onboarding.paths import EVERY_DAY, a_slug, publish_hours
 from tests.onboarding.support import Office, add_a_document, details
 from tests.stack import eventually

@@ -20,15 +20,15 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from adapters.temporal.in_clear import history_in_clear
 from adapters.tokens import Purpose, PurposeTokens, TokenVerifier
+from models.disguises import Canaries, Needle, sightings
 from models.identity import Role
 from models.ids import booking_workflow_id, follow_up_workflow_id
 from models.sessions import STEP_UP_LIFETIME
 from tests.api.test_people import a_patient, a_phone, an_email, bearer, ok
 from tests.booking.support import book, say, temporal
 from tests.clinics import employee, offer
-from tests.in_clear import history_in_clear
-from tests.scanner import Canaries, Needle, sightings
 from tests.stack import Json, Stack, eventually
 
 VISIT: Final = offer("steady", "visit")

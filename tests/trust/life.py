@@ -17,9 +17,11 @@ from adapters.carriers import carriers
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.erasure import erasers
 from adapters.mongo.repositories import Repositories
+from adapters.sightings import Scanner
 from models.booking import Appointment
 from models.consultation import SummaryVersion
 from models.data_classes import RetentionClass
+from models.disguises import Canaries
 from models.erasure import STORES, ErasureReceipt, Store
 from models.erasure_ports import Eraser
 from models.identity import Role, System
@@ -29,7 +31,6 @@ from tests.api.consultations import a_summary
 from tests.api.test_people import a_patient, a_phone, bearer, ok
 from tests.booking.support import cancel
 from tests.clinics import employee, offer
-from tests.scanner import Canaries, Scanner
 from tests.stack import Json, Stack, eventually
 
 WORLD: Final = System("the tests' world")
@@ -176,7 +177,7 @@ class Office:
         folder, settings = self.stack.folder, self.stack.settings
         return Scanner(
             settings,
-            self.stack.mongo,
+            self.stack.servers.owner_mongodb_url(settings.database),
             logs=sorted(one for what in ("api", "worker") for one in folder.glob(f"{what}-*.log")),
             temporal=self.temporal,
             sandbox_url=settings.twilio_base_url,

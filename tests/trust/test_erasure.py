@@ -23,16 +23,17 @@ from adapters.mongo.repositories import Repositories
 from adapters.objects import Objects
 from adapters.redis.erasure import RedisEraser
 from adapters.settings import Settings
+from adapters.sightings import Scanner
 from cli.backing_up import back_up
 from cli.restoring import Target, chosen, restore
 from models.data_classes import DataClass, RetentionClass
+from models.disguises import Sighting
 from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import Code, SubjectErasedError, UnavailableError
 from models.identity import Role, Subject
 from sandbox.servers.processes import free_port
 from tests.api.test_people import a_patient, ask, bearer, ok, refused, verify
 from tests.clinics import employee
-from tests.scanner import Scanner, Sighting
 from tests.stack import Stack, eventually
 from tests.trust.life import Life, Office, at_rest, live, nobody_asks
 
@@ -166,7 +167,7 @@ async def test_a_backup_of_before_says_nothing_with_the_keys_of_today(
     )
     owner = servers.owner_mongodb_url(database_name)
     await restore(restored, Target(owner, owner), await chosen(restored, None), _silent)
-    scanner = Scanner(restored, shared_stack.mongo, redis=False)
+    scanner = Scanner(restored, shared_stack.servers.owner_mongodb_url(restored.database), redis=False)
     left = await scanner.scan(story.life.canaries)
     assert left
     assert all(one.form.startswith("blind index") for one in left), "only what the account was found by"

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from activities.exports import LATE, ExportUpkeep
 from adapters.settings import Settings
+from adapters.temporal.in_clear import history_in_clear
 from cli.seed.catalogues import full
 from cli.seed.write import write
 from models.exports import Export, ExportState
@@ -17,7 +18,6 @@ from models.ids import export_workflow_id
 from models.messaging import Channel, Template
 from models.policy import TenantPolicy
 from sandbox.servers.stack import Addresses
-from tests.in_clear import history_in_clear
 from tests.installation import installed
 from tests.stack import eventually
 from tests.trust.export_support import OFFICERS, TEST, Exporter, Opened, moment, somebody

@@ -15,7 +15,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from models.addresses import AddressKind, blind_index
 from models.data_classes import DataClass
-from tests.scanner import Canaries, sightings
+from models.disguises import Canaries, sightings
 from tests.stack import Stack, eventually
 from tests.trust.life import Office
 from workflows import attributes
