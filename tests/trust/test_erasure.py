@@ -9,6 +9,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -199,6 +200,28 @@ async def test_the_same_number_is_a_new_person_afterwards(shared_stack: Stack, o
 
 async def _codes(stack: Stack, phone: str) -> list[str]:
     return [found[0] for one in await stack.messages(phone) if (found := re.search(r"\b\d{6}\b", one["text"]))]
+
+
+async def test_what_was_being_brought_or_taken_along_goes_with_its_files(shared_stack: Stack, office: Office) -> None:
+    subject, folder = f"usr_{secrets.token_hex(8)}", shared_stack.settings.storage_url
+    assert folder is not None
+    root = Path(unquote(urlsplit(folder).path))
+    files = []
+    for collection in ("uploads", "exports"):
+        record = f"{collection[:3]}_{secrets.token_hex(8)}"
+        owner = {"tenant_id": "platform", "subject_id": subject, "about": record}
+        shared_stack.db[collection].insert_one({"_id": record, **owner, "sealed": None})
+        file = root / collection / record / "part" / "00000"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"sealed")
+        files.append(file)
+    receipts = await office.erase(subject, RetentionClass.NONE, Store.STORAGE, Store.MONGODB)
+    assert _erased(receipts, Store.STORAGE) == {"uploads": 1, "exports": 1}
+    assert {name: count for name, count in _erased(receipts, Store.MONGODB).items() if count} == {
+        "uploads": 1,
+        "exports": 1,
+    }
+    assert not any(one.exists() for one in files)
 
 
 # Keys
