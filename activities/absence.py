@@ -20,8 +20,9 @@ from models.booking import AppointmentState
 from models.errors import Code, UnavailableError, VisitNowError
 from models.identity import Tenant
 from models.messaging import Template
+from models.notice_ports import Notifier
 from models.notices import Notice
-from models.ports import Appointments, Notifier
+from models.ports import Appointments
 from models.publishing import STANDING, Leave, LeaveRef
 from models.publishing_ports import Leaves, Publications
 
@@ -177,6 +178,7 @@ class AbsenceActivities:
         async def one(offer: Offer) -> None:
             async with places:
                 await work(offer)
+            activity.heartbeat()
 
         for failed in await asyncio.gather(*(one(offer) for offer in offers), return_exceptions=True):
             if failed is not None:

@@ -12,7 +12,7 @@ from models.base import Id, Model, UtcDatetime
 from models.errors import DeliveryError
 from models.identity import Tenant
 from models.messaging import Channel, Letter, Message, MessageState, Word, reader
-from models.ports import Carrier, Notifications, Texts
+from models.notice_ports import Carrier, Notifications, Texts
 from models.stops import UNSUBSCRIBED, Stops
 
 ERASED = "erased"

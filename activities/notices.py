@@ -14,6 +14,7 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from activities.messaging import Delivery
+from models.absence_ports import LatestOffers
 from models.base import Id, Model
 from models.booking import Appointment
 from models.calendar import Place, appointment_calendar, entry_of
@@ -22,12 +23,12 @@ from models.consents import Purpose
 from models.identity import Account, Subject, Tenant
 from models.ids import notice_try_id
 from models.links import LinkPurpose
-from models.messaging import Brand, Channel, Letter, Message
+from models.messaging import Brand, Channel, Letter, Message, Template
 from models.notice_facts import Facts, Site, language_of, link, params_of
 from models.notice_kinds import KINDS, not_before, obsolete
-from models.notice_ports import Accounts, Notices
+from models.notice_ports import Accounts, Notices, Notifications, Texts
 from models.notices import Ending, Notice, NoticeState, Plan, Skip
-from models.ports import Appointments, Consents, Directory, Notifications, Tenancy, Texts
+from models.ports import Appointments, Consents, Directory, Tenancy
 from models.templates import OwnTemplate, Templates
 
 _ENDED: Final = frozenset(NoticeState) - {NoticeState.PLANNED}
@@ -64,6 +65,7 @@ class Sources(NamedTuple):
     accounts: Accounts
     consents: Consents
     templates: Templates
+    offers: LatestOffers
 
 
 class NoticeActivities:
@@ -150,9 +152,16 @@ class NoticeActivities:
         if appointment is None or recipient is None or recipient.removed_at is not None:
             return Skip.GONE
         skip = obsolete(notice, appointment, self._clock())
+        if skip is None and notice.template is Template.APPOINTMENT_REMINDER and await self._chooses(appointment):
+            return Skip.SUPERSEDED
         if skip is None and not await self._agrees(recipient, KINDS[notice.template].purpose):
             return Skip.NO_CONSENT
         return skip
+
+    async def _chooses(self, appointment: Appointment) -> bool:
+        """Whether the doctor is away at the visit's time, and other times are offered."""
+        offer = await self._sources.offers.latest(Tenant(appointment.tenant_id), appointment.id)
+        return offer is not None and offer.is_open_at(appointment.start)
 
     async def _agrees(self, recipient: Account, purpose: Purpose) -> bool:
         """Whether they may be told; who works here is told what the work needs."""

@@ -18,6 +18,7 @@ from models.base import Id, Model, UtcDatetime
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, System
 from models.messaging import Channel, Message, Template
+from models.notice_ports import Messenger
 from models.onboarding import (
     IDENTITY_PROOF,
     REGISTRATION_CERTIFICATE,
@@ -33,7 +34,6 @@ from models.onboarding import (
 )
 from models.onboarding_letters import application_link, letter_params, practice_link, review_link
 from models.onboarding_ports import Applications, Practices
-from models.ports import Messenger
 from models.publishing_ports import Publications
 from models.tenancy import slug_problem
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities.failures import typed_failures
+from models.absence_ports import LatestOffers
 from models.base import Id, Model, UtcDatetime
 from models.identity import Subject, Tenant
 from models.reminder_ports import Confirmations, Readers, Reminders
@@ -32,11 +33,14 @@ class Look(Model):
 class ReminderActivities:
     """Reads the appointment, decides by the rules of `models.reminders` and notes the outcomes there."""
 
-    def __init__(self, reminders: Reminders, readers: Readers, confirmations: Confirmations) -> None:
-        """Where appointments, their readers and what these were told are."""
+    def __init__(
+        self, reminders: Reminders, readers: Readers, confirmations: Confirmations, offers: LatestOffers
+    ) -> None:
+        """Where appointments, their readers and what these were told and offered are."""
         self._reminders = reminders
         self._readers = readers
         self._confirmations = confirmations
+        self._offers = offers
 
     @activity.defn(name="reminders.look")
     async def look(self, step: Look) -> Decision:
@@ -55,6 +59,7 @@ class ReminderActivities:
             # A step may have been tried for long: what counts is the later of the two clocks.
             now = max(step.at, datetime.now(UTC))
             confirmed_at = await self._confirmations.confirmed_at(scope, about.appointment_id)
-            decision = decide(planned.visit(reader, confirmed_at), now)
+            offer = await self._offers.latest(scope, about.appointment_id)
+            decision = decide(planned.visit(reader, confirmed_at, offer), now)
             await self._reminders.record(scope, about.appointment_id, decision.skipped)
         return decision

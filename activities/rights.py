@@ -12,8 +12,7 @@ from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.identity import PLATFORM, Account, Subject, Tenant
 from models.messaging import Channel, Message, Template
-from models.notice_ports import Accounts
-from models.ports import Messenger
+from models.notice_ports import Accounts, Messenger
 from models.rights import RightsRef
 from models.rights_ports import RightsRequests
 

@@ -13,13 +13,13 @@ from adapters.twilio import TwilioCarrier, written
 from models.erasure_ports import Redactor
 from models.errors import DeliveryError
 from models.messaging import Channel, Letter, Message, Word
-from models.ports import Carrier
+from models.notice_ports import Carrier
 
 CALLBACK_PATH: Final = "/v1/webhooks/twilio/status"
 
 
 class CarrierByChannel:
-    """Implements `models.ports.Carrier` over others; a channel that has none takes nothing for now."""
+    """Implements `models.notice_ports.Carrier` over others; a channel that has none takes nothing for now."""
 
     def __init__(self, carriers: Mapping[Channel, Carrier], redactor: Redactor | None = None) -> None:
         """The carrier of each channel that is configured, and the one of them that keeps what it has carried."""

@@ -8,7 +8,7 @@ from adapters.tokens import Purpose, PurposeTokens
 from models.identity import Invitation, Scope
 from models.identity_ports import Invitations
 from models.messaging import Channel, Message, Template
-from models.ports import Messenger
+from models.notice_ports import Messenger
 
 
 class MailedInvites:

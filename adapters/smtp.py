@@ -29,7 +29,7 @@ _PERMANENT: Final = 500
 
 
 class SmtpCarrier:
-    """Implements `models.ports.Carrier` for e-mail; one connection per message.
+    """Implements `models.notice_ports.Carrier` for e-mail; one connection per message.
 
     `smtp://` offers STARTTLS and takes it where the relay has it, `smtps://` is TLS from the first byte.
     """

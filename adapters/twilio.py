@@ -56,7 +56,7 @@ class _Sent(BaseModel):
 
 
 class TwilioCarrier:
-    """Implements `models.ports.Carrier` for text and WhatsApp messages."""
+    """Implements `models.notice_ports.Carrier` for text and WhatsApp messages."""
 
     def __init__(
         self, base_url: str, account: tuple[str, str], *, senders: dict[Channel, str], callback_url: str

@@ -20,10 +20,10 @@ from models.files import in_one_piece, media_type_of
 from models.identity import PLATFORM, Subject, System
 from models.ids import derived_id, random_id
 from models.messaging import Channel, Message, Template
+from models.notice_ports import Messenger
 from models.onboarding import EDITABLE, Application, ApplicationDetails, ApplicationState, DocumentRef, PracticeIds
 from models.onboarding_letters import application_link, letter_params
 from models.onboarding_ports import Applications, DocumentStore, Practices
-from models.ports import Messenger
 from models.tenancy import slug_problem
 from workflows.gateway import WorkflowGateway
 

@@ -18,7 +18,7 @@ from models.identity import Principal, Subject
 from models.identity_ports import Users
 from models.ids import random_id
 from models.messaging import Channel, Message, Template
-from models.ports import Messenger
+from models.notice_ports import Messenger
 from models.sessions import STEP_UP_LIFETIME, EndReason
 
 ISSUER_NAME: Final = "VisitNow"

@@ -22,7 +22,7 @@ from api.profiles import Profiles
 from api.sessions import Sessions
 from api.sign_in import Doors, SignIn, Tools
 from api.staff import Staff, StaffStores
-from models.ports import Messenger
+from models.notice_ports import Messenger
 
 
 class Doing(NamedTuple):

@@ -28,7 +28,7 @@ from models.identity import PLATFORM, Account, Principal, Role, Subject
 from models.identity_ports import Challenges, Tries, Users
 from models.ids import random_id
 from models.messaging import Channel, Message, Template
-from models.ports import Messenger
+from models.notice_ports import Messenger
 
 
 class Sent(NamedTuple):

@@ -48,9 +48,9 @@ from models.cache import Recently
 from models.compliance_ports import AuditReader
 from models.errors import UnavailableError
 from models.identity_ports import Users
-from models.notice_ports import Notices
+from models.notice_ports import Messenger, Notices, Notifications
 from models.onboarding_ports import Applications
-from models.ports import Appointments, Directory, Messenger, Notifications, Payments, Tenancy, WebhookInbox
+from models.ports import Appointments, Directory, Payments, Tenancy, WebhookInbox
 from models.stops import Stops
 from workflows.gateway import DurableNotifier, WorkflowGateway
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from adapters.mongo.consents import MongoConsents
 from models.consents import Purpose
 from models.errors import Code, VisitNowError
 from models.identity import PLATFORM, Account, Role, Subject, System
 from models.identity_ports import Users
 from models.ids import derived_id, random_id
+from models.ports import Consents
 
 AT_THE_DESK: Final = System("a front desk books for whoever stands there, and is told nothing of them")
 
@@ -17,7 +17,7 @@ AT_THE_DESK: Final = System("a front desk books for whoever stands there, and is
 class WalkIns:
     """Finds the patients of walk-ins; what it finds is never shown, so that nobody learns who has an account."""
 
-    def __init__(self, users: Users, consents: MongoConsents, *, key: bytes) -> None:
+    def __init__(self, users: Users, consents: Consents, *, key: bytes) -> None:
         """`key` makes the ids of those who give no phone."""
         self._users = users
         self._consents = consents

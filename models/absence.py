@@ -60,6 +60,10 @@ class Offer(Model):
     deadline: UtcDatetime
     state: OfferState = OfferState.NEW
 
+    def is_open_at(self, start: datetime) -> bool:
+        """Whether the patient may still choose, where the visit has this start."""
+        return self.state in OPEN and self.start == start
+
 
 class Within(Model):
     """A visit within a leave, as far as it matters here."""

@@ -19,7 +19,15 @@ class Waiting(NamedTuple):
     next_due: datetime | None
 
 
-class Offers(Protocol):
+class LatestOffers(Protocol):
+    """What somebody is offered because of a leave, as far as others need to know."""
+
+    async def latest(self, scope: Scope, appointment_id: str) -> Offer | None:
+        """The newest offer for a visit."""
+        ...
+
+
+class Offers(LatestOffers, Protocol):
     """What those are offered whose visit lies within a leave."""
 
     async def within(self, scope: Scope, provider: Provider, start: datetime, end: datetime) -> list[Within]:
@@ -50,10 +58,6 @@ class Offers(Protocol):
 
     async def postpone(self, scope: Scope, offer: Offer, until: datetime) -> None:
         """Let one that could not be settled wait, so that it keeps none of the others waiting."""
-        ...
-
-    async def latest(self, scope: Scope, appointment_id: str) -> Offer | None:
-        """The newest offer for a visit."""
         ...
 
     async def tally(self, scope: Scope, leave_id: str) -> OfferTally:

@@ -3,7 +3,8 @@
 Each lead of the policy is one reminder, due so long (elapsed time) before the visit; quiet hours bring it forward,
 never back. What was due already when the visit was planned is skipped; in its place one reminder goes out at once,
 unless the visit is near or a confirmation has just told the same. What is late, since nobody worked when it was due,
-goes out as long as it is useful: while the visit is not near and no other reminder is about to follow.
+goes out as long as it is useful: while the visit is not near and no other reminder is about to follow. While somebody
+may choose another time, because the doctor is away at this one, nothing goes out; what is due meanwhile is late then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from models.absence import Offer
 from models.base import Id, Model, UtcDatetime, ZoneName
 from models.booking import AppointmentState, EventType, HistoryEntry
 from models.policy import QuietHours, TenantPolicy
@@ -32,7 +34,9 @@ ON_TIME: Final = timedelta(minutes=5)
 """Later than this a reminder is late."""
 
 PATIENCE: Final = timedelta(minutes=1)
-"""How long a confirmation may take to be on its way, before a reminder goes out in its place."""
+"""How long a confirmation may take to be on its way before a reminder goes out in its place, or an offer to be settled
+after its deadline.
+"""
 
 AT_ONCE: Final = 0
 """The lead of the single reminder that stands in for those that were past when the visit was planned."""
@@ -96,7 +100,8 @@ class Visit(Model):
     """A visit as far as its reminders are concerned; `timezone` is the reader's.
 
     `since` is when it was planned for this start; `confirmed_at` is when somebody was last told so;
-    `decided` are the leads of this start whose fate is known.
+    `decided` are the leads of this start whose fate is known; until `choose_until` its reader may choose another time,
+    because the doctor is away at this one.
     """
 
     start: UtcDatetime
@@ -107,6 +112,7 @@ class Visit(Model):
     timezone: ZoneName
     confirmed_at: UtcDatetime | None = None
     decided: frozenset[int] = frozenset()
+    choose_until: UtcDatetime | None = None
 
 
 class Tell(Model):
@@ -143,8 +149,8 @@ class Planned(Model):
     policy: TenantPolicy
     outcomes: tuple[Outcome, ...] = ()
 
-    def visit(self, reader: Reader | None, confirmed_at: datetime | None) -> Visit:
-        """The visit for a reader, by the clinic's clock where that is unknown, who was last told of it then."""
+    def visit(self, reader: Reader | None, confirmed_at: datetime | None, offer: Offer | None) -> Visit:
+        """The visit for a reader, by the clinic's clock where that is unknown, who was last told and offered this."""
         return Visit(
             start=self.start,
             state=self.state,
@@ -154,6 +160,7 @@ class Planned(Model):
             timezone=reader.timezone if reader else self.timezone,
             confirmed_at=confirmed_at,
             decided=frozenset(one.reminder.lead_seconds for one in self.outcomes if one.reminder.start == self.start),
+            choose_until=offer.deadline if offer is not None and offer.is_open_at(self.start) else None,
         )
 
 
@@ -206,6 +213,8 @@ def decide(visit: Visit, now: datetime) -> Decision:
             skipped.append(Outcome(reminder=reminder, fate=turn, at=now))
         elif turn > now:
             return Decision(skipped=tuple(skipped), wake_at=turn)
+        elif visit.choose_until is not None:
+            return Decision(skipped=tuple(skipped), wake_at=max(visit.choose_until, now + PATIENCE))
         else:
             expires_at = visit.start if following is None else following.due_at
             return Decision(skipped=tuple(skipped), tell=Tell(reminder=reminder, expires_at=expires_at))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from models.booking import Event
+from models.notice_ports import Notifier
 from models.notices import notices_of
-from models.ports import Notifier
 
 
 class EventNotices:

@@ -243,7 +243,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     messaging = MessagingActivities(
         stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
     )
-    reminders = ReminderActivities(stores.reminders, stores.users, stores.notices)
+    reminders = ReminderActivities(stores.reminders, stores.users, stores.notices, stores.offers)
     audit = AuditActivities(
         stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys).sign_seal
     )
@@ -324,7 +324,15 @@ def _notices(settings: Settings, wired: Wired) -> NoticeActivities:
     return NoticeActivities(
         stores.notices,
         stores.notifications,
-        Sources(stores.appointments, stores.directory, stores.tenancy, stores.users, stores.consents, stores.templates),
+        Sources(
+            stores.appointments,
+            stores.directory,
+            stores.tenancy,
+            stores.users,
+            stores.consents,
+            stores.templates,
+            stores.offers,
+        ),
         FileTexts(),
         configured=wired.carrier.channels,
         site=Site(settings.public_url, settings.id_secret),

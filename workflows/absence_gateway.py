@@ -45,7 +45,7 @@ class AbsenceGateway:
         if appointment.state is not AppointmentState.CONFIRMED:
             return None
         offer = await self._offers.latest(Subject(appointment.subject_id), appointment.id)
-        return offer if offer is not None and offer.state in OPEN and offer.start == appointment.start else None
+        return offer if offer is not None and offer.is_open_at(appointment.start) else None
 
     async def choose(self, offer: Offer, start: datetime) -> None:
         """Move the visit to another time; the policy's time until which patients may move it does not count.

@@ -11,7 +11,7 @@ from activities.messaging import Delivery
 from models.identity import Tenant
 from models.ids import message_workflow_id
 from models.messaging import Message, MessageState
-from models.ports import Notifications
+from models.notice_ports import Notifications
 from models.upkeep import Unsent
 from workflows.messaging import MessageWorkflow
 from workflows.policies import NOTIFY_QUEUE
@@ -19,7 +19,7 @@ from workflows.starting import Begin, begin
 
 
 class DurableMessenger:
-    """Implements `models.ports.Messenger`: once per id, whoever asks and however often."""
+    """Implements `models.notice_ports.Messenger`: once per id, whoever asks and however often."""
 
     def __init__(self, client: Client, notifications: Notifications) -> None:
         """The process's client, and where messages are kept."""

@@ -8,13 +8,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from models.errors import UnavailableError
 from models.ids import notice_workflow_id
 from models.notices import Notice
+from workflows.notices import telling_of
 from workflows.notifying import NotifyWorkflow
-from workflows.policies import NOTIFY_QUEUE, RPC_TIMEOUT
-from workflows.starting import Begin, begin
+from workflows.policies import RPC_TIMEOUT
+from workflows.starting import begin
 
 
 class DurableNotifier:
-    """Implements `models.ports.Notifier`: once per notice, whoever asks and however often."""
+    """Implements `models.notice_ports.Notifier`: once per notice, whoever asks and however often."""
 
     def __init__(self, client: Client) -> None:
         """The process's client."""
@@ -22,16 +23,7 @@ class DurableNotifier:
 
     async def notify(self, notice: Notice) -> None:
         """Start its telling. Raises `UnavailableError`; the same notice may be given again then."""
-        what = Begin(
-            run=NotifyWorkflow.run,
-            arg=notice,
-            id=notice_workflow_id(notice.id),
-            queue=NOTIFY_QUEUE,
-            summary=f"tell: {notice.template}",
-            tenant_id=notice.tenant_id,
-            subject_id=notice.recipient_id,
-        )
-        await begin(self._client, what)
+        await begin(self._client, telling_of(notice))
 
     async def receipt(self, notice_id: str) -> None:
         """The provider has said something of a try. Raises `UnavailableError`; whose telling has ended needs none."""

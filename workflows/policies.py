@@ -39,6 +39,8 @@ class StepPolicy:
     queue: str
     timeout: timedelta
     retry: RetryPolicy
+    heartbeat: timedelta | None = None
+    """A step that says every now and then that it is alive, and is silent for longer, is run again."""
 
 
 STORE = StepPolicy(
@@ -82,6 +84,8 @@ FAN_OUT = StepPolicy(
     timedelta(minutes=1),
     # People wait for what it tells and gives back: it goes on until all of them are served.
     RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)),
+    # Twice what one of those whom a page is about may take.
+    heartbeat=timedelta(seconds=20),
 )
 ERASE = StepPolicy(
     BULK_QUEUE,
@@ -117,6 +121,7 @@ async def regular(step: Step[A, R], arg: A, policy: StepPolicy, summary: str, *,
         task_queue=policy.queue,
         schedule_to_close_timeout=within,
         start_to_close_timeout=policy.timeout,
+        heartbeat_timeout=policy.heartbeat,
         retry_policy=policy.retry,
         summary=summary,
     )

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.reminders import RemindOf
@@ -16,9 +11,9 @@ from models.booking import Event
 from models.errors import UnavailableError
 from models.ids import reminder_workflow_id
 from models.reminders import ENDED, PLANNED
-from workflows import attributes
-from workflows.policies import NOTIFY_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
+from workflows.policies import NOTIFY_QUEUE, RPC_TIMEOUT
 from workflows.reminders import ReminderWorkflow
+from workflows.starting import Begin, begin
 
 
 class ReminderFollower:
@@ -33,36 +28,10 @@ class ReminderFollower:
 
         Raises `UnavailableError`.
         """
-        try:
-            if event.type in PLANNED:
-                await self._start(event)
-            elif event.type in ENDED:
-                await self._wake(event)
-        except RPCError as error:
-            msg = "the workflow service does not answer"
-            raise UnavailableError(msg) from error
-
-    async def _start(self, event: Event) -> None:
-        about = RemindOf(tenant_id=event.tenant_id, appointment_id=event.appointment_id, subject_id=event.subject_id)
-        await self._client.start_workflow(
-            ReminderWorkflow.run,
-            about,
-            id=reminder_workflow_id(event.appointment_id),
-            task_queue=NOTIFY_QUEUE,
-            task_timeout=TASK_TIMEOUT,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            # A visit that is moved after its last reminder has reminders again.
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            start_signal="changed",
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(attributes.TENANT_ID, event.tenant_id),
-                    SearchAttributePair(attributes.SUBJECT_REF, event.subject_id),
-                ]
-            ),
-            static_summary="reminds of an appointment",
-            rpc_timeout=RPC_TIMEOUT,
-        )
+        if event.type in PLANNED:
+            await begin(self._client, _reminders_of(event), signal="changed")
+        elif event.type in ENDED:
+            await self._wake(event)
 
     async def _wake(self, event: Event) -> None:
         handle = self._client.get_workflow_handle(reminder_workflow_id(event.appointment_id))
@@ -70,4 +39,19 @@ class ReminderFollower:
             await handle.signal(ReminderWorkflow.changed, rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+                msg = "the workflow service does not answer"
+                raise UnavailableError(msg) from error
+
+
+def _reminders_of(event: Event) -> Begin[RemindOf, tuple[str, ...]]:
+    return Begin(
+        ReminderWorkflow.run,
+        RemindOf(tenant_id=event.tenant_id, appointment_id=event.appointment_id, subject_id=event.subject_id),
+        id=reminder_workflow_id(event.appointment_id),
+        queue=NOTIFY_QUEUE,
+        summary="reminds of an appointment",
+        # A visit that is moved after its last reminder has reminders again.
+        again=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        tenant_id=event.tenant_id,
+        subject_id=event.subject_id,
+    )

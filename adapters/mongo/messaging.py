@@ -45,7 +45,7 @@ _CLEAR: Final = tuple(name for name in Message.model_fields if name not in {"id"
 
 
 class MongoNotifications:
-    """Implements `models.ports.Notifications` on `notifications`; `attempted_at` stands while a try is unsettled."""
+    """Implements `models.notice_ports.Notifications`; `attempted_at` stands while tries are unsettled."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals addresses and words under each subject's identity key."""
@@ -83,7 +83,8 @@ class MongoNotifications:
             [
                 {
                     "$set": {
-                        "attempted_at": literal(at),
+                        # The earliest counts: a look for what it left must not begin after it.
+                        "attempted_at": {"$ifNull": ["$attempted_at", literal(at)]},
                         "attempts": {"$add": ["$attempts", 1]},
                         "uncertain": {"$add": ["$uncertain", {"$cond": [unsettled, 1, 0]}]},
                         "version": {"$add": ["$version", 1]},

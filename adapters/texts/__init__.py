@@ -28,7 +28,7 @@ _FILE: Final = TypeAdapter(dict[Template, Words])
 
 
 class FileTexts:
-    """Implements `models.ports.Texts`; the files are read once."""
+    """Implements `models.notice_ports.Texts`; the files are read once."""
 
     def __init__(self) -> None:
         """Raises where a file is not what it should be, or English lacks a template."""

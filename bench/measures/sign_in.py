@@ -82,7 +82,7 @@ class Timed:
 
 
 class Unsent:
-    """Implements `models.ports.Messenger`: who signs in with a password is sent nothing."""
+    """Implements `models.notice_ports.Messenger`: who signs in with a password is sent nothing."""
 
     async def send(self, message: Message) -> None:
         """Refuse. Raises `BenchError`."""

@@ -13,18 +13,17 @@ from temporalio.worker import Worker
 
 from activities.follow_up import FollowUpActivities, FollowUpSources
 from adapters.mongo.repositories import Repositories
-from models.booking import SYSTEM, Advance, AppointmentState, Event, EventType, PlaceBooking
+from models.booking import Advance, AppointmentState, EventType, PlaceBooking
 from models.consents import Purpose
 from models.consultation import Summary
 from models.follow_up import TEMPLATES, Part
 from models.identity import Subject, System
 from models.ids import follow_up_workflow_id, notice_id, notice_workflow_id, random_id
 from models.operations import WorkflowStatus
-from models.payments import PaymentState
 from models.policy import QuietHours, TenantPolicy
 from models.providers import PaymentMode
 from models.reviews import Opinion, review_of
-from tests.adapters.mongo.builders import a_command, a_service, a_step
+from tests.adapters.mongo.builders import a_command, a_service, a_step, an_event
 from tests.adapters.mongo.people import an_answer
 from tests.adapters.mongo.visit_calls import a_record, a_version
 from tests.reminders.support import now
@@ -133,21 +132,8 @@ class Aftercare:
 
     async def follows(self, command: PlaceBooking, kind: EventType) -> None:
         """The relay tells the follower of an event."""
-        await self.follow_ups.follow(
-            Event(
-                id=random_id("evt"),
-                type=kind,
-                at=now(),
-                actor=SYSTEM,
-                tenant_id=command.tenant_id,
-                appointment_id=command.appointment_id,
-                clinic_id=command.clinic_id,
-                subject_id=command.subject_id,
-                state=AppointmentState.COMPLETED,
-                payment_state=PaymentState.NOT_REQUIRED,
-                version=1,
-            )
-        )
+        event = an_event(command, kind, at=now(), state=AppointmentState.COMPLETED)
+        await self.follow_ups.follow(event)
 
     async def says(self, command: PlaceBooking) -> None:
         """The API tells that something has happened."""

@@ -230,6 +230,24 @@ def test_a_reminder_is_about_one_start() -> None:
     assert not is_about(first.occurrence, START + timedelta(seconds=1))
 
 
+def test_nobody_is_reminded_while_they_may_choose_another_time() -> None:
+    due = START - 24 * HOUR
+    choosing = a_visit(choose_until=due + 3 * HOUR)
+    before = decide(choosing, due - HOUR)
+    assert (before.tell, before.wake_at) == (None, due), "how it stands is seen when it is due"
+    meanwhile = decide(choosing, due)
+    assert (meanwhile.tell, meanwhile.skipped, meanwhile.wake_at) == (None, (), due + 3 * HOUR)
+    # The deadline has passed, and what follows from it is still under way.
+    assert decide(choosing, due + 3 * HOUR).wake_at == due + 3 * HOUR + PATIENCE
+    # The visit stays: what was due meanwhile is late, and still useful.
+    stays = decide(a_visit(), due + 3 * HOUR)
+    assert (told(stays), fates(stays)) == (1440, [])
+    near = decide(a_visit(choose_until=START, decided=frozenset({86_400})), START - 2 * HOUR)
+    assert (near.tell, near.wake_at) == (None, START)
+    over = decide(a_visit(choose_until=START, decided=frozenset({86_400})), START)
+    assert (over.is_last, fates(over)) == (True, [(120, Fate.TOO_LATE)])
+
+
 def test_why_nothing_more_is_told_is_recorded_with_when() -> None:
     decision = decide(a_visit(since=START - 20 * HOUR, confirmed_at=START - 20 * HOUR), START - 20 * HOUR)
     assert fates(decision) == [(1440, Fate.PAST_WHEN_PLANNED), (0, Fate.JUST_CONFIRMED)]
@@ -287,6 +305,17 @@ def test_whatever_happens_each_reminder_has_one_fate_and_none_comes_after_the_vi
         on_time = one.reminder.lead_seconds != AT_ONCE and one.at - one.reminder.due_at <= ON_TIME
         assert on_time or visit.start - one.at > NEAR - PATIENCE
         assert on_time or quiet_period(one.at, visit.quiet_hours, ZoneInfo(visit.timezone)) is None
+
+
+@given(visits(), st.integers(0, 15_000), st.integers(0, 15_000))
+def test_whoever_may_choose_is_never_reminded_and_looked_after_until_the_visit(
+    visit: Visit, minutes: int, further: int
+) -> None:
+    now = visit.since + minutes * MINUTE
+    decision = decide(visit.model_copy(update={"choose_until": now + further * MINUTE}), now)
+    assert decision.tell is None
+    assert decision.wake_at is None or now < decision.wake_at
+    assert decision.wake_at is not None or decide(visit, now).is_last
 
 
 @given(visits())

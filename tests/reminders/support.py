@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,16 +13,16 @@ from temporalio.worker import Worker
 
 from activities.reminders import ReminderActivities
 from adapters.mongo.repositories import Repositories
-from models.booking import SYSTEM, AppointmentState, Event, EventType, PlaceBooking
+from models.absence import OPEN, Offer, OfferState, offer_id
+from models.booking import AppointmentState, EventType, PlaceBooking
 from models.identity import System
 from models.ids import notice_id, notice_workflow_id, random_id, reminder_workflow_id
 from models.messaging import Template
 from models.notices import Notice
 from models.operations import WorkflowStatus
-from models.payments import PaymentState
 from models.policy import TenantPolicy
 from models.providers import PaymentMode
-from tests.adapters.mongo.builders import a_command, a_service, a_step
+from tests.adapters.mongo.builders import a_command, a_service, a_step, an_event
 from tests.reminders.telling import Told
 from tests.stack import Json, eventually
 from workers.main import workflow_runner
@@ -53,7 +53,6 @@ class Desk:
 
     stores: Repositories
     client: Client
-    events: dict[str, list[Event]] = field(default_factory=dict)
 
     @property
     def follower(self) -> ReminderFollower:
@@ -61,7 +60,7 @@ class Desk:
 
     def worker(self, *others: type) -> Worker:
         """A worker that reminds."""
-        steps = ReminderActivities(self.stores.reminders, self.stores.users, self.stores.notices)
+        steps = ReminderActivities(self.stores.reminders, self.stores.users, self.stores.notices, self.stores.offers)
         return Worker(
             self.client,
             task_queue=NOTIFY_QUEUE,
@@ -104,6 +103,16 @@ class Desk:
         if follow:
             await self.follow(command, EventType.CANCELLED)
 
+    async def offers_other_times(self, command: PlaceBooking, deadline: datetime) -> None:
+        """The doctor is away then: the patient may choose another time until that instant."""
+        offer = _offer(command, deadline)
+        await self.stores.offers.add(TEST, [offer], now())
+        assert await self.stores.offers.advance(TEST, offer, OfferState.OFFERED, now(), [OfferState.NEW])
+
+    async def settles(self, command: PlaceBooking, how: OfferState) -> None:
+        """Their choice is over."""
+        assert await self.stores.offers.advance(TEST, _offer(command, now()), how, now(), sorted(OPEN))
+
     async def _change(self, command: PlaceBooking, event: EventType, values: Json) -> None:
         entry = {"id": random_id("evt"), "state": State.CONFIRMED, "at": now(), "by": "patient", "event": event}
         await self.stores.database["appointments"].update_one(
@@ -112,21 +121,7 @@ class Desk:
 
     async def follow(self, command: PlaceBooking, kind: EventType) -> None:
         """The relay tells the follower."""
-        await self.follower.follow(
-            Event(
-                id=random_id("evt"),
-                type=kind,
-                at=now(),
-                actor=SYSTEM,
-                tenant_id=command.tenant_id,
-                appointment_id=command.appointment_id,
-                clinic_id=command.clinic_id,
-                subject_id=command.subject_id,
-                state=State.CONFIRMED,
-                payment_state=PaymentState.NOT_REQUIRED,
-                version=1,
-            )
-        )
+        await self.follower.follow(an_event(command, kind, at=now()))
 
     def handle(self, command: PlaceBooking) -> WorkflowHandle[ReminderWorkflow, tuple[str, ...]]:
         """The reminders of a visit."""
@@ -176,6 +171,17 @@ def _confirmation(command: PlaceBooking) -> Notice:
         template=Template.APPOINTMENT_CONFIRMED,
         occurrence=f"{command.appointment_id}:placed",
         expires_at=now() + DAY,
+    )
+
+
+def _offer(command: PlaceBooking, deadline: datetime) -> Offer:
+    owner = {"tenant_id", "clinic_id", "provider_id", "subject_id", "appointment_id", "start"}
+    leave = f"lve_of_{command.appointment_id}"
+    return Offer(
+        id=offer_id(leave, command.appointment_id),
+        leave_id=leave,
+        deadline=deadline,
+        **command.model_dump(include=owner),
     )
 
 

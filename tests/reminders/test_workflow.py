@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from models.booking import EventType
+from models.absence import OfferState
+from models.booking import EventType, PlaceBooking
 from models.ids import reminder_workflow_id
 from models.policy import QuietHours, TenantPolicy
 from tests.reminders.support import (
@@ -108,6 +109,34 @@ async def test_how_the_visit_stands_is_looked_at_when_a_reminder_is_due(desk: De
     async with desk.at_work():
         states = ("cancelled", "checked_in", "no_show", "completed", "expired")
         assert await asyncio.gather(*(ends(state) for state in states)) == [[]] * len(states)
+
+
+async def test_nobody_is_reminded_while_their_doctor_is_away_and_they_may_choose(desk: Desk) -> None:
+    start = now().replace(microsecond=0) + DAY
+    lead = seconds_until(start, now() + LATER)
+    due = start - timedelta(seconds=lead)
+
+    async def away(until: timedelta) -> PlaceBooking:
+        command = await desk.plan(start, lead)
+        await desk.waits_until(command, due)
+        await desk.offers_other_times(command, due + until)
+        return command
+
+    async with desk.at_work():
+        stays, moves = await asyncio.gather(away(LATER), away(HOUR))
+        for command, until in ((stays, LATER), (moves, HOUR)):
+            await desk.waits_until(command, due + until)
+            assert await desk.fates(command) == []
+        await desk.settles(stays, OfferState.KEPT)
+        later = start + DAY
+        await desk.move(moves, later)
+        await desk.settles(moves, OfferState.REBOOKED)
+        await desk.waits_until(moves, later - timedelta(seconds=lead))
+        await desk.handle(stays).result()
+        await desk.cancel(moves)
+        await desk.handle(moves).result()
+    assert await desk.fates(stays) == ["told"]
+    assert await desk.notices(moves) == []
 
 
 async def test_repeated_and_disordered_words_change_nothing(desk: Desk) -> None:

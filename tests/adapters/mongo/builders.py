@@ -7,10 +7,12 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from models.booking import (
+    SYSTEM,
     Actor,
     ActorKind,
     Advance,
     AppointmentState,
+    Event,
     EventType,
     HoldSlot,
     Intake,
@@ -125,6 +127,21 @@ def a_confirmation(command: PlaceBooking, **changes: object) -> Advance:
         "waiting_for": WaitingFor(event="visit", until=command.closes_at),
     }
     return an_advance(command, EventType.CONFIRMED, AppointmentState.CONFIRMED, **paid, **changes)
+
+
+def an_event(command: PlaceBooking, kind: EventType, **changes: object) -> Event:
+    """What the relay tells of a free visit that is confirmed."""
+    fields: dict[str, object] = {
+        "id": new("evt"),
+        "type": kind,
+        "at": DAY,
+        "actor": SYSTEM,
+        **command.model_dump(include={"tenant_id", "appointment_id", "clinic_id", "subject_id"}),
+        "state": AppointmentState.CONFIRMED,
+        "payment_state": PaymentState.NOT_REQUIRED,
+        "version": 1,
+    }
+    return Event.model_validate({**fields, **changes})
 
 
 def an_intake(reason: str = "chest pain since Tuesday") -> Intake:
