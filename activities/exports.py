@@ -14,8 +14,7 @@ from models.exports import Export, ExportRef, ExportState
 from models.exports_ports import ExportBeginner, ExportMaker, Exports
 from models.identity import PLATFORM, Account, Subject, System
 from models.messaging import Channel, Message, Template
-from models.notice_ports import Accounts
-from models.ports import Messenger
+from models.notice_ports import Accounts, Messenger
 
 WORTH: Final = timedelta(days=3)
 """How long it is tried to tell somebody."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import activity
 
 from activities.documents import AbandonedFiles
@@ -49,7 +51,27 @@ class UpkeepActivities:
                 await self._beginner.begin_message(message)
                 activity.heartbeat()
             exports = await self._exports.begin(before, AT_ONCE)
-        return UpkeepTally(leaves=len(leaves), messages=len(messages), exports=exports)
+            reviews = await self._tell_of_reviews(before)
+            requests = await self._tell_of_requests(before)
+        return UpkeepTally(
+            leaves=len(leaves), messages=len(messages), exports=exports, reviews=reviews, requests=requests
+        )
+
+    async def _tell_of_reviews(self, before: datetime) -> int:
+        reviews = await self._upkeep.unheard_reviews(UPKEEP, before, AT_ONCE)
+        for review in reviews:
+            await self._beginner.begin_follow_up(review)
+            await self._upkeep.heard(UPKEEP, review)
+            activity.heartbeat()
+        return len(reviews)
+
+    async def _tell_of_requests(self, before: datetime) -> int:
+        requests = await self._upkeep.unheard_requests(UPKEEP, before, AT_ONCE)
+        for request in requests:
+            await self._beginner.begin_request(request)
+            await self._upkeep.heard(UPKEEP, request)
+            activity.heartbeat()
+        return len(requests)
 
     @activity.defn(name="upkeep.forget")
     async def forget(self, turn: Turn) -> UpkeepTally:

@@ -9,6 +9,7 @@ from models.base import Id, Model, UtcDatetime
 from models.identity import Scope
 from models.messaging import Channel, Template
 from models.publishing import LeaveRef
+from models.rights import RightsRef, RightsState
 
 PATIENCE: Final = timedelta(seconds=30)
 """Whoever promised it is given this long to begin it."""
@@ -34,12 +35,32 @@ class Unsent(Model):
     expires_at: UtcDatetime
 
 
+class UnheardReview(Model):
+    """A low review, as it was kept in that version, of which the visit's follow-up may never have heard."""
+
+    review_id: Id
+    tenant_id: Id
+    appointment_id: Id
+    subject_id: Id
+    version: int
+
+
+class UnheardRequest(Model):
+    """A request by right, kept or answered in that version, whose workflow may never have heard of it."""
+
+    about: RightsRef
+    state: RightsState
+    version: int
+
+
 class UpkeepTally(Model):
     """What one turn has set going and what it has forgotten."""
 
     leaves: int = 0
     messages: int = 0
     exports: int = 0
+    reviews: int = 0
+    requests: int = 0
     words: int = 0
     strangers: int = 0
     files: int = 0
@@ -54,6 +75,18 @@ class Upkeep(Protocol):
 
     async def unsent(self, scope: Scope, before: datetime, limit: int) -> list[Unsent]:
         """Messages kept before that instant that nobody has tried to send, oldest first."""
+        ...
+
+    async def unheard_reviews(self, scope: Scope, before: datetime, limit: int) -> list[UnheardReview]:
+        """Low reviews kept before that instant whose follow-ups were not told by an upkeep yet, oldest first."""
+        ...
+
+    async def unheard_requests(self, scope: Scope, before: datetime, limit: int) -> list[UnheardRequest]:
+        """Requests by right kept or answered before that instant whose workflows were not told by an upkeep yet."""
+        ...
+
+    async def heard(self, scope: Scope, what: UnheardReview | UnheardRequest) -> None:
+        """Its workflow was told; what has changed meanwhile stays to be told."""
         ...
 
     async def forget_words(self, scope: Scope, before: datetime) -> int:
@@ -80,4 +113,12 @@ class Beginner(Protocol):
 
     async def begin_message(self, message: Unsent) -> None:
         """Have a kept message delivered."""
+        ...
+
+    async def begin_follow_up(self, review: UnheardReview) -> None:
+        """Have a visit's follow-up look at its review."""
+        ...
+
+    async def begin_request(self, request: UnheardRequest) -> None:
+        """Have the clock of a request by right run, or its answer passed on."""
         ...

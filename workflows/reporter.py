@@ -13,12 +13,15 @@ from models.errors import UnavailableError
 from models.ids import booking_workflow_id, late_payment_workflow_id, leave_workflow_id, refund_workflow_id
 from models.payments import RefundRecord
 from models.publishing import LeaveRef, LeaveTally
-from models.upkeep import Unsent
+from models.rights import RightsState
+from models.upkeep import UnheardRequest, UnheardReview, Unsent
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.following_up import FollowUps
 from workflows.messenger import delivery_of
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT
+from workflows.rights_gateway import clock_of
 from workflows.starting import Begin, begin
 
 
@@ -72,6 +75,15 @@ class Reporter:
     async def begin_message(self, message: Unsent) -> None:
         """Have a kept message delivered. Raises `UnavailableError`."""
         await begin(self._client, delivery_of(message))
+
+    async def begin_follow_up(self, review: UnheardReview) -> None:
+        """Have a visit's follow-up look at its review. Raises `UnavailableError`."""
+        await FollowUps(self._client).look_again(review.tenant_id, review.appointment_id, review.subject_id)
+
+    async def begin_request(self, request: UnheardRequest) -> None:
+        """Have the clock of a request by right run, or its answer passed on. Raises `UnavailableError`."""
+        answered = request.state is RightsState.ANSWERED
+        await begin(self._client, clock_of(request.about), signal="answered" if answered else None)
 
     async def report_refund(self, refund: RefundRecord) -> None:
         """Tell a refund's workflow to look again, starting it where it is gone."""

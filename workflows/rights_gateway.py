@@ -29,11 +29,11 @@ class RightsGateway:
 
     async def begin(self, about: RightsRef) -> None:
         """Start its workflow, once. Raises `UnavailableError`."""
-        await begin(self._client, _workflow(about))
+        await begin(self._client, clock_of(about))
 
     async def answered(self, about: RightsRef) -> None:
         """Tell it that there is an answer; one that was never begun is. Raises `UnavailableError`."""
-        await begin(self._client, _workflow(about), signal="answered")
+        await begin(self._client, clock_of(about), signal="answered")
 
     async def policy(self) -> TenantPolicy:
         """The platform's, which holds for every tenant: the law does."""
@@ -45,7 +45,8 @@ class RightsGateway:
             return TenantPolicy()
 
 
-def _workflow(about: RightsRef) -> Begin[RightsRef, object]:
+def clock_of(about: RightsRef) -> Begin[RightsRef, object]:
+    """The workflow that stays with a request until it is answered."""
     return Begin(
         RightsWorkflow.run,
         about,

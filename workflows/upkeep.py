@@ -24,6 +24,7 @@ class UpkeepWorkflow:
         tally = begun.model_copy(update=kinds)
         workflow.set_current_details(
             f"{tally.leaves} leaves and {tally.messages} messages begun, "
+            f"{tally.reviews} low reviews and {tally.requests} requests by right passed on, "
             f"the words of {tally.words} messages and {tally.strangers} strangers forgotten, "
             f"{tally.files} files removed"
         )

@@ -34,8 +34,11 @@ DECLARED: Final = Declared(
         IndexModel([("state", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="by_state"),
         IndexModel([("subject_id", ASCENDING)], name="subject"),
         IndexModel([("tenant_id", ASCENDING)], name="tenant"),
+        IndexModel([("updated_at", ASCENDING)], name="unheard", partialFilterExpression={"unheard": True}),
     ),
 )
+
+_REPLACED: Final = ("state", "live", "unheard", "sealed", "updated_at")
 
 
 class MongoReviews:
@@ -65,7 +68,7 @@ class MongoReviews:
         return review
 
     async def _replace(self, scope: Scope, review: Review, document: Document) -> Review:
-        fields: Document = {name: document[name] for name in (*_CLEAR, "state", "live", "sealed", "updated_at")}
+        fields: Document = {name: document[name] for name in (*_CLEAR, *_REPLACED)}
         return await self._changed(scope, {"_id": review.id}, fields)
 
     async def _sealed(self, review: Review) -> Document | None:
@@ -155,6 +158,8 @@ def _document(review: Review) -> Document:
         **review.model_dump(exclude={"id", "opinion", "erased"}),
         **review.opinion.model_dump(include=set(_CLEAR)),
         "live": review.state is ReviewState.PUBLISHED,
+        # Somebody is to get in touch: stands until it is certain that the follow-up knows.
+        "unheard": review.is_low,
     }
 
 

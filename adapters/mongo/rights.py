@@ -33,6 +33,7 @@ DECLARED: Final = Declared(
         IndexModel(
             [("tenant_id", ASCENDING), ("state", ASCENDING), ("due_at", ASCENDING), ("_id", ASCENDING)], name="by_state"
         ),
+        IndexModel([("updated_at", ASCENDING)], name="unheard", partialFilterExpression={"unheard": True}),
     ),
 )
 
@@ -50,6 +51,8 @@ class MongoRightsRequests:
         """One insert. Raises `not_found` where the scope does not reach it, or the id is somebody else's."""
         document: Document = {"_id": request.id, **request.model_dump(exclude={"id", *_SEALED})}
         require(scope, document)
+        # Stands until it is certain that its workflow knows; an answer sets it again.
+        document["unheard"] = True
         words: Document = {"text": request.text}
         document["sealed"] = {"text": await self._vault.seal(request.subject_id, DataClass.IDENTITY, words)}
         try:
@@ -129,6 +132,7 @@ class MongoRightsRequests:
             "outcome": outcome,
             "answered_at": at,
             "updated_at": at,
+            "unheard": True,
             "sealed.answer": sealed,
         }
         after = await self._requests.find_one_and_update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -15,9 +16,11 @@ from models.data_classes import DataClass
 from models.identity import Scope
 from models.messaging import OPENING, MessageState
 from models.publishing import LeaveRef, LeaveState
-from models.upkeep import DRAFTS_KEPT, INVITES_KEPT, Unsent
+from models.rights import RightsRef
+from models.upkeep import DRAFTS_KEPT, INVITES_KEPT, UnheardRequest, UnheardReview, Unsent
 
 _OLDEST: Final = [("created_at", ASCENDING)]
+_LONGEST_UNTOUCHED: Final = [("updated_at", ASCENDING)]
 
 
 class _Strangers(NamedTuple):
@@ -39,6 +42,8 @@ class MongoUpkeep:
         self._applications: Collection = database["applications"]
         self._invites: Collection = database["invites"]
         self._users: Collection = database["users"]
+        self._reviews: Collection = database["reviews"]
+        self._requests: Collection = database["rights_requests"]
         self._vault = vault
 
     @answering
@@ -51,7 +56,7 @@ class MongoUpkeep:
         found = await self._leaves.find(
             scoped(scope, query),
             {"tenant_id": 1},
-            sort=[("updated_at", ASCENDING)],
+            sort=_LONGEST_UNTOUCHED,
             limit=limit,
             comment=reason_of(scope),
         ).to_list(None)
@@ -74,6 +79,51 @@ class MongoUpkeep:
             comment=reason_of(scope),
         ).to_list(None)
         return [Unsent.model_validate({"message_id": one.pop("_id"), **one}) for one in found]
+
+    @answering
+    async def unheard_reviews(self, scope: Scope, before: datetime, limit: int) -> list[UnheardReview]:
+        """One read by an index of such reviews only."""
+        found = await self._unheard(scope, self._reviews, ("tenant_id", "appointment_id", "subject_id"), before, limit)
+        return [UnheardReview.model_validate({"review_id": one.pop("_id"), **one}) for one in found]
+
+    @answering
+    async def unheard_requests(self, scope: Scope, before: datetime, limit: int) -> list[UnheardRequest]:
+        """One read by an index of such requests only."""
+        known = tuple(name for name in RightsRef.model_fields if name != "request_id")
+        found = await self._unheard(scope, self._requests, (*known, "state"), before, limit)
+        return [
+            UnheardRequest.model_validate(
+                {
+                    "about": {"request_id": one["_id"], **{name: one[name] for name in known}},
+                    "state": one["state"],
+                    "version": one["version"],
+                }
+            )
+            for one in found
+        ]
+
+    async def _unheard(
+        self, scope: Scope, collection: Collection, fields: Sequence[str], before: datetime, limit: int
+    ) -> list[Document]:
+        return await collection.find(
+            scoped(scope, {"unheard": True, "updated_at": {"$lt": before}}),
+            [*fields, "version"],
+            sort=_LONGEST_UNTOUCHED,
+            limit=limit,
+            comment=reason_of(scope),
+        ).to_list(None)
+
+    @answering
+    async def heard(self, scope: Scope, what: UnheardReview | UnheardRequest) -> None:
+        """One conditional update, of a mark that nobody else reads."""
+        collection, key = (
+            (self._reviews, what.review_id)
+            if isinstance(what, UnheardReview)
+            else (self._requests, what.about.request_id)
+        )
+        await collection.update_one(
+            scoped(scope, {"_id": key, "version": what.version}), {"$unset": {"unheard": ""}}, comment=reason_of(scope)
+        )
 
     @answering
     async def forget_words(self, scope: Scope, before: datetime) -> int:

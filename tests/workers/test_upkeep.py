@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -12,19 +13,26 @@ from temporalio.client import Client
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.files import ObjectFiles
 from adapters.mongo.repositories import Repositories
+from models.booking import Appointment
 from models.documents_ports import DamagedError
-from models.identity import System
-from models.ids import random_id
+from models.identity import PLATFORM, Role, System
+from models.ids import follow_up_workflow_id, random_id, rights_workflow_id
 from models.publishing import Leave
+from models.reviews import Opinion, review_of
+from models.rights import RightsKind, RightsOutcome, RightsRequest, RightsState
 from models.upkeep import PATIENCE
 from tests.adapters.mongo.visit_calls import an_upload
+from tests.booking.support import book, ok, say, somebody
 from tests.booking.town import turn
-from tests.clinics import offer
+from tests.clinics import employee, offer
+from tests.messaging.readers import a_reader
 from tests.messaging.support import an_otp, ended
 from tests.stack import Json, Stack, eventually
+from workflows.rights import RightsWorkflow
 
 TEST = System("tests")
 OFFER = offer("supple", "visit")
+FREE = offer("supple", "free")
 LONG_AGO = PATIENCE + timedelta(seconds=5)
 
 
@@ -103,6 +111,65 @@ async def test_a_leave_that_was_never_begun_is_taken_and_one_whose_end_was_inter
     assert (await turn(temporal)).leaves >= 1
     await _until_state(shared_stack, leave, "ended")
     assert shared_stack.db.slots.count_documents({"leave_id": leave.id}) == 0
+
+
+async def test_a_low_review_whose_api_died_is_one_task(
+    shared_stack: Stack, temporal: Client, stores: Repositories
+) -> None:
+    """The API has kept it and died before it could say so; another one said it a moment ago."""
+    kept, fresh = [await _visited(shared_stack, stores) for _ in range(2)]
+    for visit, at in ((kept, datetime.now(UTC) - LONG_AGO), (fresh, datetime.now(UTC))):
+        await stores.reviews.put(TEST, review_of(visit, Opinion(rating=1), at))
+    assert (await turn(temporal)).reviews >= 1
+
+    async def tasks(visit: Appointment) -> list[Json]:
+        return list(shared_stack.db.staff_tasks.find({"appointment_id": visit.id}))
+
+    [task] = await eventually(partial(tasks, kept), bool, 30)
+    assert (task["kind"], task["state"]) == ("low_rating", "open")
+    await temporal.get_workflow_handle(follow_up_workflow_id(kept.id)).describe()
+    await turn(temporal)
+    assert await tasks(kept) == [task]
+    assert await tasks(fresh) == [], "whoever has just kept it is about to tell"
+
+
+async def _visited(stack: Stack, stores: Repositories) -> Appointment:
+    async with stack.client(somebody()) as who, stack.client(employee("supple", Role.STAFF)) as desk:
+        visit = str((await book(stack, who, FREE))["id"])
+        for step in ("check-in", "start", "complete"):
+            ok(await say(desk, visit, step))
+    found = await stores.appointments.find(TEST, visit, open_sealed=False)
+    assert found is not None
+    return found
+
+
+async def test_a_request_by_right_whose_api_died_is_begun_and_its_answer_passed_on(
+    shared_stack: Stack, temporal: Client, stores: Repositories
+) -> None:
+    reader = await a_reader(stores)
+    long_ago = datetime.now(UTC).replace(microsecond=0) - LONG_AGO
+    request = RightsRequest(
+        id=random_id("rrq"),
+        kind=RightsKind.GRIEVANCE,
+        tenant_id=PLATFORM,
+        subject_id=reader.id,
+        text="Nobody answers me",
+        received_at=long_ago,
+        due_at=long_ago + timedelta(days=30),
+    )
+    await stores.rights.keep(TEST, request)
+    assert (await turn(temporal)).requests >= 1
+    clock = temporal.get_workflow_handle_for(RightsWorkflow.run, rights_workflow_id(request.id))
+    waiting = (await clock.query(RightsWorkflow.status)).waiting_for
+    assert waiting is not None
+    assert waiting.until == request.received_at + timedelta(days=15)
+
+    await stores.rights.answer(TEST, request.id, RightsOutcome.GRANTED, "We have called you", long_ago)
+    assert (await turn(temporal)).requests >= 1
+    assert await clock.result() is RightsState.ANSWERED
+    await eventually(lambda: shared_stack.messages(reader.phone or "-"), lambda seen: len(seen) == 1, 30)
+    await turn(temporal)
+    assert len(await shared_stack.messages(reader.phone or "-")) == 1
 
 
 async def test_an_upload_that_was_given_up_is_removed_with_its_bytes(

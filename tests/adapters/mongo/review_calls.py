@@ -8,6 +8,7 @@ from adapters.mongo.repositories import Repositories
 from models.booking import PlaceBooking
 from models.identity import Scope, System
 from models.reviews import Opinion, Review, ReviewState
+from models.upkeep import UnheardReview
 from tests.adapters.mongo.builders import DAY, new
 
 _WORLD = System("the tests' world")
@@ -32,6 +33,12 @@ def a_review(of: PlaceBooking, **changes: object) -> Review:
         "updated_at": DAY,
     }
     return Review.model_validate({**fields, **changes})
+
+
+def unheard(review: Review) -> UnheardReview:
+    """That review, as the upkeep finds it."""
+    same = review.model_dump(include={"tenant_id", "appointment_id", "subject_id", "version"})
+    return UnheardReview(review_id=review.id, **same)
 
 
 async def build(stores: Repositories, of: PlaceBooking) -> Review:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from adapters.mongo.repositories import Repositories
 from models.booking import PlaceBooking
 from models.identity import Scope, System
-from models.rights import RightsKind, RightsOutcome, RightsRequest, RightsState
+from models.rights import RightsKind, RightsOutcome, RightsRef, RightsRequest, RightsState
+from models.upkeep import UnheardRequest
 from tests.adapters.mongo.builders import DAY, new
 
 _WORLD = System("the tests' world")
@@ -27,6 +28,11 @@ def a_request(of: PlaceBooking) -> RightsRequest:
         received_at=DAY,
         due_at=DAY + timedelta(days=30),
     )
+
+
+def unheard(request: RightsRequest) -> UnheardRequest:
+    """That request, as the upkeep finds it."""
+    return UnheardRequest(about=RightsRef.of(request), state=request.state, version=request.version)
 
 
 async def build(stores: Repositories, of: PlaceBooking) -> RightsRequest:

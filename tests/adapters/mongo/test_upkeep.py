@@ -15,10 +15,16 @@ from models.data_classes import DataClass
 from models.identity import Invitation, Role, System
 from models.messaging import Message, MessageState, Template, Word
 from models.publishing import LeaveState
-from models.upkeep import DRAFTS_KEPT, INVITES_KEPT
-from tests.adapters.mongo.builders import a_message, new
+from models.reviews import Opinion
+from models.rights import RightsOutcome
+from models.upkeep import DRAFTS_KEPT, INVITES_KEPT, UnheardRequest, UnheardReview
+from tests.adapters.mongo.builders import a_command, a_message, new
 from tests.adapters.mongo.onboarding_calls import an_application
 from tests.adapters.mongo.people import a_challenge, an_account, now
+from tests.adapters.mongo.review_calls import a_review
+from tests.adapters.mongo.review_calls import unheard as unheard_review
+from tests.adapters.mongo.rights_calls import a_request
+from tests.adapters.mongo.rights_calls import unheard as unheard_request
 from tests.adapters.mongo.test_leaves import a_doctor, a_leave
 from tests.onboarding.support import details
 
@@ -66,6 +72,48 @@ async def test_a_leave_is_unfinished_until_it_is_taken_and_again_until_it_is_ove
         assert await stores.leaves.advance(TEST, leave, state) is state
         seen.append(await found())
     assert seen == [True, False, True, False]
+
+
+async def test_a_low_review_is_unheard_until_its_follow_up_knows_and_when_it_changes(stores: Repositories) -> None:
+    low = a_review(a_command(), opinion=Opinion(rating=2), updated_at=now())
+    high = a_review(a_command(), updated_at=now())
+    for review in (low, high):
+        await stores.reviews.put(TEST, review)
+
+    async def found() -> list[UnheardReview]:
+        listed = await stores.upkeep.unheard_reviews(TEST, now() + SOON, MANY)
+        return [one for one in listed if one.review_id in {low.id, high.id}]
+
+    assert await found() == [unheard_review(low)]
+    assert low.id not in {one.review_id for one in await stores.upkeep.unheard_reviews(TEST, now() - SOON, MANY)}
+    changed = await stores.reviews.put(TEST, low.model_copy(update={"opinion": Opinion(rating=1), "updated_at": now()}))
+    await stores.upkeep.heard(TEST, unheard_review(low))
+    assert await found() == [unheard_review(changed)], "what was said since is still to be told"
+    await stores.upkeep.heard(TEST, unheard_review(changed))
+    assert await found() == []
+    assert await stores.reviews.find(TEST, low.id) == changed, "the mark is no part of what was said"
+    await stores.reviews.put(TEST, high.model_copy(update={"opinion": Opinion(rating=1), "updated_at": now()}))
+    assert [one.review_id for one in await found()] == [high.id]
+    await stores.reviews.put(TEST, high.model_copy(update={"updated_at": now()}))
+    assert await found() == [], "a better opinion is no reason any more"
+
+
+async def test_a_request_by_right_is_unheard_when_it_comes_and_when_it_is_answered(stores: Repositories) -> None:
+    request = await stores.rights.keep(TEST, a_request(a_command()))
+
+    async def found() -> list[UnheardRequest]:
+        listed = await stores.upkeep.unheard_requests(TEST, LATE, MANY)
+        return [one for one in listed if one.about.request_id == request.id]
+
+    assert await found() == [unheard_request(request)]
+    await stores.upkeep.heard(TEST, unheard_request(request))
+    assert await found() == []
+    answered = await stores.rights.answer(TEST, request.id, RightsOutcome.GRANTED, "Done", now())
+    assert await found() == [unheard_request(answered)]
+    await stores.upkeep.heard(TEST, unheard_request(request))
+    assert await found() == [unheard_request(answered)]
+    await stores.upkeep.heard(TEST, unheard_request(answered))
+    assert await found() == []
 
 
 async def test_the_words_of_what_opens_something_go_and_what_became_of_it_stays(stores: Repositories) -> None:
