@@ -191,7 +191,7 @@ class Delivered(Model):
 
 
 class Begun(Model):
-    """A try that may go out now; `unsettled_since` is when an earlier one began whose outcome nobody knows."""
+    """A try that may go out now; `unsettled_since` is when the earliest one began whose outcome nobody knows."""
 
     message: Message | None
     """None where its words were erased meanwhile."""

@@ -1,7 +1,8 @@
 """At most one message per key and channel, counted where it arrives, whatever dies or is lost on the way.
 
 The steps are the product's own, over the database; what is played is whoever carries the messages and whoever dies.
-Each run is random and repeatable by its number. `test_told_once.py` does the same with everything real.
+Each run is random and repeatable by its number. `test_notice_lives.py` does the same with whole notices and their
+channels, `test_told_once.py` with everything real.
 """
 
 from __future__ import annotations
@@ -25,32 +26,27 @@ from models.identity import Tenant
 from models.ids import random_id
 from models.messaging import Channel, Letter, Message, MessageState, Word
 from tests.adapters.mongo.builders import a_message
+from tests.messaging.lives import SENDER, DiedError
 from tests.messaging.readers import repositories
 from tests.stack import Stack
 
-SENDER: Final = "+15005550006"
 MOST_TRIES: Final = 12
 TEXTS: Final = FileTexts()
 FATES: Final = ("taken", "taken", "lost", "lost before", "limited", "refused", "killed", "killed before")
 T = TypeVar("T")
 
 
-class DiedError(Exception):
-    """The process was killed here."""
-
-
 class Provider:
-    """Implements `models.ports.Carrier`: takes messages, and loses its answers as often as not."""
+    """Implements `models.notice_ports.Carrier`: takes messages, and loses its answers as often as not."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.taken: list[tuple[str, str, str]] = []
         """Id of ours, id of the provider's, words: what a phone would show."""
+        self._taken_at: dict[str, datetime] = {}
 
     async def send(self, message: Message, letter: Letter) -> Word:
-        match self._chance.choice(
-            ["taken", "taken", "lost", "lost before", "limited", "refused", "killed", "killed b"]
-        ):
+        match self._chance.choice(FATES):
             case "lost before":
                 raise UnavailableError("no answer, and nothing was taken")
             case "killed before":
@@ -62,6 +58,7 @@ class Provider:
             case how:
                 sid = random_id("SM")
                 self.taken.append((message.id, sid, letter.text))
+                self._taken_at[sid] = datetime.now(UTC)
                 if how == "lost":
                     raise UnavailableError("taken, but the answer was lost")
                 if how == "killed":
@@ -69,11 +66,10 @@ class Provider:
                 return Word(state=MessageState.SENT, provider_id=sid)
 
     async def find(self, message: Message, letter: Letter, since: datetime) -> Word | None:
-        del since
         if self._chance.random() < 0.3:
             raise UnavailableError("the list is away too")
         mine = (sid for one, sid, text in self.taken if one == message.id and text == letter.text)
-        sid = next(mine, None)
+        sid = next((sid for sid in mine if self._taken_at[sid] >= since), None)
         return None if sid is None else Word(state=MessageState.SENT, provider_id=sid)
 
     async def fetch(self, message: Message, provider_id: str) -> Word | None:

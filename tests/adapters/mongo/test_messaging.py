@@ -45,6 +45,16 @@ async def test_a_try_knows_whether_the_one_before_it_was_settled(stores: Reposit
     assert (found["attempts"], found["uncertain"]) == (3, 1)
 
 
+async def test_what_is_unsettled_is_so_since_the_first_try_that_is(stores: Repositories) -> None:
+    """A look for what the first one left must not begin with a later one, which may have found nobody to ask."""
+    message, scope = await kept(stores)
+    began = [await stores.notifications.begin(scope, message.id, DAY + minutes(number)) for number in range(4)]
+    assert [one.unsettled_since for one in began if one is not None] == [None, DAY, DAY, DAY]
+    standing = await stores.notifications.standing(scope, message.id)
+    assert standing is not None
+    assert standing.unsettled_since == DAY
+
+
 async def test_nothing_is_tried_at_or_after_its_expiry_nor_once_it_has_ended(stores: Repositories) -> None:
     message, scope = await kept(stores)
     assert await stores.notifications.begin(scope, message.id, message.expires_at) is None

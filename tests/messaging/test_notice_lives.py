@@ -1,0 +1,117 @@
+"""A notice on its way through its channels: on each at most once, counted where it arrives, and on no other after one
+has brought it; whatever fails, falls silent, calls back twice or dies meanwhile.
+
+Lives are random and repeatable by their number (see `lives`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from activities.notices import Try
+from adapters.settings import Settings
+from models.absence import Offer, OfferState
+from models.identity import System
+from models.messaging import Channel, Template
+from models.notices import Notice, NoticeState, Skip
+from models.reminders import Reminder
+from sandbox.servers.stack import Addresses
+from tests.installation import installed
+from tests.messaging.lives import Life, Lives
+from tests.messaging.readers import a_reader
+
+TEST: Final = System("tests")
+AT_ONCE: Final = 64
+"""So many are told side by side: most of a life is waiting."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lives(servers: Addresses, settings: Settings) -> AsyncIterator[Lives]:
+    async with installed(servers, settings) as (stores, client):
+        yield await Lives.at(stores, client)
+
+
+async def prove(lives: Lives, first: int, count: int) -> Counter[str]:
+    """Live so many; how they ended. Fails with everything that must not have happened."""
+    ends: Counter[str] = Counter()
+    wrong: list[str] = []
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with places:
+            life = await lives.life(number)
+            state = await lives.live(life)
+        wrong.extend([*life.violations(state), *await _as_noted(lives, life, state)])
+        by = "+".join(life.arrived) or "nothing"
+        ends[f"{state} by {by}{', stopped' if life.stopped else ''}"] += 1
+
+    async with lives.told():
+        await asyncio.gather(*(one(first + number) for number in range(count)))
+        await lives.fates.fall_silent()
+    assert wrong == []
+    return ends
+
+
+async def _as_noted(lives: Lives, life: Life, state: NoticeState) -> list[str]:
+    """What the document says of it otherwise than the workflow."""
+    found = await lives.stores.notices.find(TEST, life.notice.id)
+    noted = None if found is None else found.state
+    return [] if noted is state else [f"life {life.number}: {state}, and {noted} is noted"]
+
+
+@pytest.mark.timeout(180)
+async def test_some_notices_come_at_most_once_on_each_channel(lives: Lives) -> None:
+    ends = await prove(lives, 0, 48)
+    assert sum(ends.values()) == 48
+    # The lives are worth living: they end on every channel, and on several.
+    assert {end.partition(" ")[0] for end in ends} >= {"sent", "delivered"}
+    arrived = [set(end.partition(" by ")[2].partition(",")[0].split("+")) for end in ends]
+    assert set.union(*arrived) >= set(Channel)
+    assert max(map(len, arrived)) > 1
+
+
+@pytest.mark.fault_matrix
+@pytest.mark.timeout(1800)
+async def test_thousands_of_notices_come_at_most_once_on_each_channel(lives: Lives) -> None:
+    ends = await prove(lives, 100_000, 2_000)
+    assert sum(ends.values()) == 2_000
+    print(dict(ends))  # noqa: T201  what the lives were like
+
+
+async def test_a_reminder_that_is_under_way_is_not_sent_while_other_times_are_offered(lives: Lives) -> None:
+    reader = await a_reader(lives.stores)
+    visit = await lives.booked(reader)
+    reminder = Reminder(start=visit.start, lead_seconds=7200, due_at=visit.start - timedelta(hours=2))
+    told = {
+        kind: Notice(
+            tenant_id=visit.tenant_id,
+            appointment_id=visit.appointment_id,
+            recipient_id=reader.id,
+            template=kind,
+            occurrence=reminder.occurrence,
+            expires_at=visit.start,
+        )
+        for kind in (Template.APPOINTMENT_REMINDER, Template.ABSENCE_OFFER)
+    }
+    steps, remind = lives.steps, told[Template.APPOINTMENT_REMINDER]
+    assert (await steps.plan(remind)).skip is None
+
+    same = visit.model_dump(include={"tenant_id", "clinic_id", "provider_id", "subject_id", "appointment_id", "start"})
+    offer = Offer(id="lve_1:1", leave_id="lve_1", deadline=visit.start, **same)
+    now = datetime.now(UTC)
+    await lives.stores.offers.add(TEST, [offer], now)
+    for state in (OfferState.NEW, OfferState.OFFERED):
+        await lives.stores.offers.advance(TEST, offer, state, now, [OfferState.NEW])
+        prepared = await steps.prepare(Try(notice=remind, channel=Channel.SMS))
+        assert (prepared.delivery, prepared.skip) == (None, Skip.SUPERSEDED)
+        assert (await steps.plan(remind)).skip is Skip.SUPERSEDED
+        assert (await steps.plan(told[Template.ABSENCE_OFFER])).skip is None, "the offer itself is told"
+    await lives.stores.offers.advance(TEST, offer, OfferState.KEPT, now, [OfferState.OFFERED])
+    assert (await steps.prepare(Try(notice=remind, channel=Channel.SMS))).delivery is not None
