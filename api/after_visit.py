@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,11 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.audit import AuditLog
+from api.filing import Filing
 from api.link_pages import POLICY, STYLE
 from api.reviews import Reviewing
 from models.booking import Appointment
 from models.consultation import Record
 from models.consultation_ports import Consultations
+from models.documents import LINK_LIFETIME, DocumentKind
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Principal, Public, Role, Subject
 from models.links import LinkPurpose, read_link
@@ -40,6 +42,14 @@ class AfterVisit(NamedTuple):
     locale: str
 
 
+class Linked(NamedTuple):
+    """A document of the visit, and where it is read for the next minutes."""
+
+    name: str
+    kind: DocumentKind
+    link: str
+
+
 class AfterVisits:
     """Opens links of completed visits and does what their holders ask."""
 
@@ -51,6 +61,7 @@ class AfterVisits:
         readers: Readers,
         reviewing: Reviewing,
         *,
+        filing: Filing,
         audit: AuditLog,
         secret: bytes,
     ) -> None:
@@ -60,6 +71,7 @@ class AfterVisits:
         self._directory = directory
         self._readers = readers
         self._reviewing = reviewing
+        self._filing = filing
         self._audit = audit
         self._secret = secret
 
@@ -109,6 +121,15 @@ class AfterVisits:
             raise VisitNowError(Code.ERASED)
         return newest.record
 
+    async def documents(self, opened: AfterVisit) -> list[Linked]:
+        """The visit's documents but for what was erased, oldest first."""
+        found = await self._filing.of_appointment(Subject(opened.holder.subject), opened.appointment.id)
+        return [
+            Linked(one.contents.name, one.kind, self._filing.link(opened.holder, one))
+            for one in found
+            if one.contents is not None
+        ]
+
 
 class AfterVisitPages:
     """Plain pages without a script, in the reader's language; the words are those of one file per language."""
@@ -128,12 +149,15 @@ class AfterVisitPages:
         shown = {**said, "comment": said["comment"] or "", "doctor": doctor, "given": given}
         return self._page("review", path, wish, opened, **shown)
 
-    def summary(self, path: str, wish: str | None, opened: AfterVisit, record: Record) -> HTMLResponse:
-        """What the doctor wrote."""
+    def summary(
+        self, path: str, wish: str | None, opened: AfterVisit, record: Record, documents: Sequence[Linked]
+    ) -> HTMLResponse:
+        """What the doctor wrote, and what was added to the visit."""
         on = record.summary.follow_up_on
         language = self._language(wish or opened.locale)
         follow_up = format_date(on, "full", locale=f"{language}_IN") if on is not None else ""
-        return self._page("summary", path, wish, opened, record=record, follow_up=follow_up)
+        shown = {"record": record, "follow_up": follow_up, "documents": documents}
+        return self._page("summary", path, wish, opened, **shown, minutes=LINK_LIFETIME // timedelta(minutes=1))
 
     def _page(self, page: str, path: str, wish: str | None, opened: AfterVisit, **shown: object) -> HTMLResponse:
         language, start = self._language(wish or opened.locale), opened.appointment.start

@@ -14,6 +14,7 @@ from adapters.settings import Settings
 from api import openapi, problems
 from api.edge import Edge
 from api.metrics import Metrics
+from api.problem_pages import ProblemPages
 from api.routers import (
     account,
     after_visit,
@@ -104,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    problems.install(app)
+    problems.install(app, ProblemPages().answer)
     for router in ROUTERS:
         app.include_router(router)
     return app

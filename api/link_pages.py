@@ -56,9 +56,13 @@ class LinkPages:
         return next((one for one in plain if one in self._words), FALLBACK)
 
     def answer(
-        self, path: str, language: str, visit: LinkedVisitView | None = None, problem: VisitNowError | None = None
+        self,
+        path: str | None,
+        language: str,
+        visit: LinkedVisitView | None = None,
+        problem: VisitNowError | None = None,
     ) -> HTMLResponse:
-        """The visit, what went wrong, or both."""
+        """The visit, what went wrong, or both; other languages are offered where `path` leads here again."""
         words = self._words[language]
 
         def when(instant: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,6 +28,10 @@ _HTTP_CODES: Final = {
     503: Code.UNAVAILABLE,
 }
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+Page = Callable[[Request, VisitNowError], Response | None]
+"""What a person sees who has followed a link; None where a program asks."""
 
 
 class FieldProblem(BaseModel):
@@ -66,13 +70,18 @@ def problem_response(error: VisitNowError, request_id: str) -> Response:
         errors=[FieldProblem(field=one.field, code=one.code, message=one.message) for one in error.errors] or None,
         alternatives=list(error.alternatives) if error.alternatives is not None else None,
     )
-    headers = {}
+    return Response(problem.model_dump_json(exclude_none=True), kind.status, _headers(error), MEDIA_TYPE)
+
+
+def _headers(error: VisitNowError) -> dict[str, str]:
+    """What goes with a refusal, whatever it looks like."""
+    kind, headers = ERRORS[error.code], {}
     retry_after = error.retry_after or (RETRY_AFTER_SECONDS if kind.retry is Retry.HELPS else None)
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
     if kind.status == 401:  # noqa: PLR2004  RFC 9110: a 401 names the scheme
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
+    return headers
 
 
 def invalid(field: str, code: str, message: str) -> VisitNowError:
@@ -85,21 +94,21 @@ def request_id_of(request: Request) -> str:
     return str(request.scope["visitnow.request_id"])
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception that is expected with a problem; the edge answers those that are not."""
-    app.add_exception_handler(VisitNowError, _answer)
-    app.add_exception_handler(UnavailableError, _answer)
-    app.add_exception_handler(GatewayError, _answer)
-    app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(HTTPException, _answer)
+def install(app: FastAPI, page: Page) -> None:
+    """Answer every exception that is expected with a problem, or with the page that a person sees in its place.
 
+    The edge answers those that are not expected.
+    """
 
-async def _answer(request: Request, exception: Exception) -> Response:
-    error, headers = refusal_of(exception, request.headers.get("content-type", ""))
-    request.scope["visitnow.code"] = error.code
-    response = problem_response(error, request_id_of(request))
-    response.headers.update(headers)
-    return response
+    async def answer(request: Request, exception: Exception) -> Response:
+        error, headers = refusal_of(exception, request.headers.get("content-type", ""))
+        request.scope["visitnow.code"] = error.code
+        response = page(request, error) or problem_response(error, request_id_of(request))
+        response.headers.update({**_headers(error), **headers})
+        return response
+
+    for kind in (VisitNowError, UnavailableError, GatewayError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)
 
 
 def refusal_of(exception: Exception, content_type: str = "") -> tuple[VisitNowError, Mapping[str, str]]:
@@ -144,17 +153,23 @@ def _field_error(problem: Mapping[str, Any]) -> FieldError:
     return FieldError(field, str(problem["type"]), str(problem["msg"]).removeprefix("Value error, "))
 
 
-def problem_responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """What a route declares as `responses`: its codes by status."""
+def problem_responses(*codes: Code, page: bool = False) -> dict[int | str, dict[str, Any]]:
+    """What a route declares as `responses`: its codes by status; `page`: browsers get one."""
     by_status: dict[int | str, list[Code]] = {}
     for code in codes:
         by_status.setdefault(ERRORS[code].status, []).append(code)
-    return {status: _declared(listed) for status, listed in sorted(by_status.items(), key=lambda item: int(item[0]))}
+    return {
+        status: _declared(listed, page=page)
+        for status, listed in sorted(by_status.items(), key=lambda item: int(item[0]))
+    }
 
 
-def _declared(codes: Sequence[Code]) -> dict[str, Any]:
+def _declared(codes: Sequence[Code], *, page: bool) -> dict[str, Any]:
     named = {"properties": {"code": {"enum": [code.value for code in codes]}}}
+    content: dict[str, Any] = {MEDIA_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, named]}}}
+    if page:
+        content["text/html"] = {"schema": {"type": "string"}}
     return {
         "description": "; ".join(f"`{code.value}`: {ERRORS[code].title}" for code in codes),
-        "content": {MEDIA_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, named]}}},
+        "content": content,
     }

@@ -190,7 +190,8 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     messenger = DurableMessenger(client, stores.notifications)
     files = ObjectFiles(settings.storage_url)
     people = People.of(Doing(settings, stores, redis, passwords, messenger, background))
-
+    tokens = PurposeTokens(settings.token_keys)
+    filing = Filing(stores.documents, files, SignatureScanner(), tokens, secret=settings.id_secret)
     reviewing = Reviewing(stores.reviews, stores.directory, people.audit, gateway.follow_ups)
     return Services(
         settings=settings,
@@ -260,6 +261,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             stores.directory,
             stores.users,
             reviewing,
+            filing=filing,
             audit=people.audit,
             secret=settings.id_secret,
         ),
@@ -274,13 +276,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             free_times=free_times,
             secret=settings.id_secret,
         ),
-        filing=Filing(
-            stores.documents,
-            files,
-            SignatureScanner(),
-            PurposeTokens(settings.token_keys),
-            secret=settings.id_secret,
-        ),
+        filing=filing,
         receiving=Receiving(stores.uploads, files),
         link_pages=LinkPages(),
         searching=Searching(stores.search, stores.directory, pages, listener, background.start),

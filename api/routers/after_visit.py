@@ -39,7 +39,9 @@ def _unless_empty(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-@router.get("/{token}/review", response_class=HTMLResponse, responses={**_PAGE, **problem_responses(*_CODES)})
+@router.get(
+    "/{token}/review", response_class=HTMLResponse, responses={**_PAGE, **problem_responses(*_CODES, page=True)}
+)
 async def review_page(request: Request, token: Token, services: Wired, language: Language = None) -> HTMLResponse:
     """A page with stars, what was said so far among them."""
     opened = await _opened(request, services, LinkPurpose.REVIEW, token)
@@ -51,7 +53,7 @@ async def review_page(request: Request, token: Token, services: Wired, language:
 @router.post(
     "/{token}/review",
     response_class=HTMLResponse,
-    responses={**_PAGE, **problem_responses(*_CODES, *_BODY, Code.STATE_CONFLICT)},
+    responses={**_PAGE, **problem_responses(*_CODES, *_BODY, Code.STATE_CONFLICT, page=True)},
 )
 async def review_by_link(
     *,
@@ -74,13 +76,14 @@ async def review_by_link(
 @router.get(
     "/{token}/summary",
     response_class=HTMLResponse,
-    responses={**_PAGE, **problem_responses(*_CODES, Code.ERASED)},
+    responses={**_PAGE, **problem_responses(*_CODES, Code.ERASED, page=True)},
 )
 async def summary_page(request: Request, token: Token, services: Wired, language: Language = None) -> HTMLResponse:
-    """What the doctor wrote, as it stands now."""
+    """What the doctor wrote, as it stands now, with links of a few minutes to the visit's documents."""
     opened = await _opened(request, services, LinkPurpose.SUMMARY, token)
     record = await services.after_visits.record(request, opened)
-    return services.after_visit_pages.summary(_path(token, "summary"), language, opened, record)
+    documents = await services.after_visits.documents(opened)
+    return services.after_visit_pages.summary(_path(token, "summary"), language, opened, record, documents)
 
 
 async def _opened(request: Request, services: Services, purpose: LinkPurpose, token: str) -> AfterVisit:

@@ -196,6 +196,7 @@ async def document(
             Code.RANGE_NOT_SATISFIABLE,
             Code.DAMAGED,
             Code.UNAVAILABLE,
+            page=True,
         ),
     },
 )

@@ -59,7 +59,7 @@ _MOVED: Final = (
 )
 
 
-@router.get("/{token}", response_model=LinkedVisitView, responses={**_PAGE, **problem_responses(*_CODES)})
+@router.get("/{token}", response_model=LinkedVisitView, responses={**_PAGE, **problem_responses(*_CODES, page=True)})
 async def open_link(request: Request, token: Token, services: Wired, language: Language = None) -> Any:  # noqa: ANN401  a page or a model
     """The visit that a message is about, and what its patient may do now."""
     return await _Turn(request, services, token, language).answered(None)
@@ -68,7 +68,7 @@ async def open_link(request: Request, token: Token, services: Wired, language: L
 @router.post(
     "/{token}/confirm",
     response_model=LinkedVisitView,
-    responses={**_DONE, **problem_responses(*_CODES, Code.STATE_CONFLICT)},
+    responses={**_DONE, **problem_responses(*_CODES, Code.STATE_CONFLICT, page=True)},
 )
 async def confirm_by_link(request: Request, token: Token, services: Wired, language: Language = None) -> Any:  # noqa: ANN401  as above
     """The patient says that they come."""
@@ -78,7 +78,7 @@ async def confirm_by_link(request: Request, token: Token, services: Wired, langu
 @router.post(
     "/{token}/cancel",
     response_model=LinkedVisitView,
-    responses={**_DONE, **problem_responses(*_CODES, Code.STATE_CONFLICT)},
+    responses={**_DONE, **problem_responses(*_CODES, Code.STATE_CONFLICT, page=True)},
 )
 async def cancel_by_link(request: Request, token: Token, services: Wired, language: Language = None) -> Any:  # noqa: ANN401  as above
     """The patient cancels; what goes back of a payment follows the policy."""
@@ -88,7 +88,7 @@ async def cancel_by_link(request: Request, token: Token, services: Wired, langua
 @router.post(
     "/{token}/reschedule",
     response_model=LinkedVisitView,
-    responses={**_DONE, **problem_responses(*_CODES, *_MOVED)},
+    responses={**_DONE, **problem_responses(*_CODES, *_MOVED, page=True)},
 )
 async def reschedule_by_link(
     request: Request,

@@ -39,7 +39,10 @@ Token = Annotated[str, Path(description="What the message's link ends with.", ma
 @router.get(
     "/{token}/unsubscribe",
     response_class=HTMLResponse,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(*_CODES)},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        **problem_responses(*_CODES, page=True),
+    },
 )
 async def unsubscribe_page(request: Request, token: Token, services: Wired) -> HTMLResponse:
     """A page that asks; opening it changes nothing, because mail scanners open links before people do."""
@@ -50,7 +53,10 @@ async def unsubscribe_page(request: Request, token: Token, services: Wired) -> H
 @router.post(
     "/{token}/unsubscribe",
     response_class=HTMLResponse,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(*_CODES)},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        **problem_responses(*_CODES, page=True),
+    },
 )
 async def unsubscribe(request: Request, token: Token, services: Wired) -> HTMLResponse:
     """End what was not asked for (RFC 8058, one click); saying it again changes nothing."""

@@ -12,13 +12,13 @@ import pytest
 from adapters.mongo.repositories import Repositories
 from models.booking import Appointment, AppointmentState
 from models.identity import System, Tenant
-from models.ids import review_id
+from models.ids import random_id, review_id
 from models.links import Link, LinkPurpose, link_token
 from models.reviews import LOW
 from models.staff_tasks import TaskKind, TaskState, task_of
 from tests.api import test_reviews
 from tests.api.conftest import Api
-from tests.api.consultations import a_summary
+from tests.api.consultations import a_report, a_summary
 
 WORLD: Final = System("a test of links")
 HOURS: Final = count(3)
@@ -86,6 +86,64 @@ async def test_the_summary_is_read_by_link_and_the_look_is_noted(api: Api, store
     for text in ("Cold", "&lt;i&gt;much&lt;/i&gt;", "Paracetamol 500 mg tablet, 1, 1-0-1, 3 days", "1 December 2032"):
         assert text in page.text
     assert "पर्चा" in hindi.text
+
+
+async def test_the_summarys_page_leads_to_the_visits_documents_for_some_minutes(api: Api, stores: Repositories) -> None:
+    visit = await visited(stores)
+    await stores.consultations.add(WORLD, a_summary(visit))
+    path, content = path_to(api, visit, LinkPurpose.SUMMARY), b"%PDF-1.4 blood"
+    async with api.client("doctor") as doctor:
+        form = {"files": {"file": ("<i>blood</i>.pdf", content, "application/pdf")}, "data": {"kind": "lab_report"}}
+        added = await doctor.post(f"/v1/appointments/{visit.id}/documents", **form)
+        assert added.status_code == 201, added.text
+    await stores.documents.begin(WORLD, a_report(visit, random_id("doc"), name="half-stored.pdf"))
+    async with api.client(None) as browser:
+        page = (await browser.get(path)).text
+        [(link, name)] = re.findall(r'<a href="(/v1/documents/[^"]+)">([^<]+)</a>', page)
+        assert name == "&lt;i&gt;blood&lt;/i&gt;.pdf"
+        assert "(lab report)" in page
+        assert "half-stored" not in page
+        assert "(जाँच रिपोर्ट)" in (await browser.get(f"{path}?lang=hi")).text
+        read = await browser.get(link)
+        assert (read.status_code, read.content) == (200, content)
+        assert (await browser.get(link.replace(added.json()["id"], random_id("doc")))).status_code == 401
+        other = await visited(stores)
+        await stores.consultations.add(WORLD, a_summary(other))
+        assert "/v1/documents/" not in (await browser.get(path_to(api, other, LinkPurpose.SUMMARY))).text
+
+
+async def test_where_a_link_does_not_work_a_browser_shows_a_page_and_a_program_gets_a_problem(
+    api: Api, stores: Repositories
+) -> None:
+    visit = await visited(stores)
+    over, unwritten = path_to(api, visit, LinkPurpose.SUMMARY, -1), path_to(api, visit, LinkPurpose.SUMMARY)
+    to_rate = path_to(api, visit, LinkPurpose.REVIEW)
+    cases = (
+        ("GET", over, 410, "This link is over"),
+        ("GET", unwritten, 404, "This link leads nowhere"),
+        ("GET", "/v1/links/made.up/unsubscribe", 404, "This link leads nowhere"),
+        ("GET", "/v1/links/made.up/nothing", 404, "This link leads nowhere"),
+        ("POST", to_rate, 422, "Something is missing"),
+        ("DELETE", to_rate, 405, "That did not work"),
+        ("GET", f"/v1/documents/{random_id('doc')}/content?token=old", 401, "good for a few minutes only"),
+    )
+    async with api.client(None, Accept="text/html,*/*;q=0.8") as browser, api.client(None) as program:
+        for method, path, status, text in cases:
+            page = await browser.request(method, path)
+            assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+            assert ("www-authenticate" in page.headers) is (status == 401)
+            assert text in page.text
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+            leads_here_again = method == "GET" and path.startswith("/v1/links/")
+            assert ('hreflang="hi"' in page.text) is leads_here_again
+            answer = await program.request(method, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.status_code == status
+        hindi = await browser.get(over, headers={"Accept-Language": "hi-IN,en;q=0.5"})
+        assert "यह लिंक समाप्त हो चुका है" in hindi.text
+        assert (await browser.get("/v1/appointments")).headers["content-type"] == "application/problem+json"
+        odd = await browser.get("/v1/links/%22%3E%3Cscript%3E/review")
+        assert (odd.status_code, "<script>" in odd.text) == (404, False)
 
 
 async def test_a_link_for_one_thing_opens_no_other_and_not_for_ever(api: Api, stores: Repositories) -> None:
