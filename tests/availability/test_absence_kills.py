@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from models.ids import absence_workflow_id
 from sandbox.servers.stack import Addresses
@@ -33,6 +34,7 @@ PAID: Final = offer("brisk", "visit")
 FREE: Final = offer("brisk", "free")
 STEPS: Final = ("absence.find", "absence.tell", "absence.settle", "absence.count")
 POINTS: Final = [f"{moment}:{step}" for step in STEPS for moment in ("before", "after")]
+IN_CI: Final = "after:absence.settle"
 MANY: Final = 500
 
 
@@ -57,21 +59,15 @@ async def _told_once(stack: Stack, first: int, count: int) -> None:
     assert await eventually(received, lambda seen: seen == {1}, 30) == {1}
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("point", ["after:absence.tell", "after:absence.settle"])
-async def test_a_killed_worker_tells_and_refunds_nobody_twice(own_stack: Stack, point: str) -> None:
-    await _killed_at(own_stack, point, 6)
+def _points() -> list[ParameterSet]:
+    return [pytest.param(one, marks=() if one == IN_CI else (pytest.mark.fault_matrix,)) for one in POINTS]
 
 
-@pytest.mark.fault_matrix
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("point", POINTS)
-async def test_the_worker_is_killed_at_every_step(own_stack: Stack, point: str) -> None:
-    await _killed_at(own_stack, point, 12)
-
-
-async def _killed_at(stack: Stack, point: str, count: int) -> None:
-    first, day = 31_000 + 100 * POINTS.index(point), 12 + 2 * POINTS.index(point) + (count == 12) * 20
+@pytest.mark.parametrize("point", _points())
+async def test_a_killed_worker_tells_and_refunds_nobody_twice(own_stack: Stack, point: str) -> None:
+    stack, count = own_stack, 6 if point == IN_CI else 12
+    first, day = 31_000 + 100 * POINTS.index(point), 12 + 2 * POINTS.index(point)
     starts = (await free_on(stack, PAID, day))[:count]
     visits = await booked(stack, PAID, starts, first, paid=True)
     async with dying(stack, point):
