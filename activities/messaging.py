@@ -119,10 +119,14 @@ class MessagingActivities:
 
     async def _ended(self, delivery: Delivery) -> MessageState:
         state = await self._notifications.state(Tenant(delivery.tenant_id), delivery.message_id)
-        if state is MessageState.QUEUED:
-            return await self._settle(delivery, Word(state=MessageState.EXPIRED))
-        # One that is not there any more was erased with its reader.
-        return state or MessageState.FAILED
+        if state is not MessageState.QUEUED:
+            # One that is not there any more was erased with its reader.
+            return state or MessageState.FAILED
+        # Its time is over; whether its last try went out may still be known.
+        state = await self.look(delivery)
+        if state is not MessageState.QUEUED:
+            return state
+        return await self._settle(delivery, Word(state=MessageState.EXPIRED))
 
     async def _settle(self, delivery: Delivery, word: Word) -> MessageState:
         scope = Tenant(delivery.tenant_id)
