@@ -94,7 +94,7 @@ def request_id_of(request: Request) -> str:
     return str(request.scope["visitnow.request_id"])
 
 
-def install(app: FastAPI, page: Page) -> None:
+def install(app: FastAPI, page: Page | None = None) -> None:
     """Answer every exception that is expected with a problem, or with the page that a person sees in its place.
 
     The edge answers those that are not expected.
@@ -103,7 +103,8 @@ def install(app: FastAPI, page: Page) -> None:
     async def answer(request: Request, exception: Exception) -> Response:
         error, headers = refusal_of(exception, request.headers.get("content-type", ""))
         request.scope["visitnow.code"] = error.code
-        response = page(request, error) or problem_response(error, request_id_of(request))
+        shown = None if page is None else page(request, error)
+        response = shown or problem_response(error, request_id_of(request))
         response.headers.update({**_headers(error), **headers})
         return response
 

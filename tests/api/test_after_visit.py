@@ -93,8 +93,9 @@ async def test_the_summarys_page_leads_to_the_visits_documents_for_some_minutes(
     await stores.consultations.add(WORLD, a_summary(visit))
     path, content = path_to(api, visit, LinkPurpose.SUMMARY), b"%PDF-1.4 blood"
     async with api.client("doctor") as doctor:
-        form = {"files": {"file": ("<i>blood</i>.pdf", content, "application/pdf")}, "data": {"kind": "lab_report"}}
-        added = await doctor.post(f"/v1/appointments/{visit.id}/documents", **form)
+        file = ("<i>blood</i>.pdf", content, "application/pdf")
+        to = f"/v1/appointments/{visit.id}/documents"
+        added = await doctor.post(to, files={"file": file}, data={"kind": "lab_report"})
         assert added.status_code == 201, added.text
     await stores.documents.begin(WORLD, a_report(visit, random_id("doc"), name="half-stored.pdf"))
     async with api.client(None) as browser:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
 
 from activities.messaging import Delivery, MessagingActivities
@@ -333,7 +333,7 @@ class Lives:
             self.stores.notifications, FileTexts(), self.fates, self.stores.stops, senders=SENDERS
         )
 
-    async def booked(self, reader: Account, **change: object) -> PlaceBooking:
+    async def booked(self, reader: Account) -> PlaceBooking:
         """A confirmed visit of theirs."""
         command = a_command(
             tenant_id=self._clinic.tenant_id,
@@ -343,7 +343,6 @@ class Lives:
             subject_id=reader.id,
             service=a_service(payment=PaymentMode.AT_CLINIC),
             policy=PROMPT,
-            **change,
         )
         await self.stores.appointments.insert(WORLD, a_step(command), None)
         return command
@@ -375,7 +374,9 @@ class Lives:
         """Have it told, as often as somebody asks; how it ended. Asking once more afterwards tells nothing."""
         for _ in range(life.number % 3 + 1):
             await self.notifier.notify(life.notice)
-        handle = self.client.get_workflow_handle_for(NotifyWorkflow.run, notice_workflow_id(life.notice.id))
-        state = await handle.result()
+        told: WorkflowHandle[NotifyWorkflow, NoticeState] = self.client.get_workflow_handle_for(
+            NotifyWorkflow.run, notice_workflow_id(life.notice.id)
+        )
+        state = await told.result()
         await self.notifier.notify(life.notice)
         return state

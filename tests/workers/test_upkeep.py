@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.files import ObjectFiles
@@ -159,7 +159,9 @@ async def test_a_request_by_right_whose_api_died_is_begun_and_its_answer_passed_
     )
     await stores.rights.keep(TEST, request)
     assert (await turn(temporal)).requests >= 1
-    clock = temporal.get_workflow_handle_for(RightsWorkflow.run, rights_workflow_id(request.id))
+    clock: WorkflowHandle[RightsWorkflow, RightsState] = temporal.get_workflow_handle_for(
+        RightsWorkflow.run, rights_workflow_id(request.id)
+    )
     waiting = (await clock.query(RightsWorkflow.status)).waiting_for
     assert waiting is not None
     assert waiting.until == request.received_at + timedelta(days=15)
