@@ -97,7 +97,7 @@ class NoticeActivities:
         with typed_failures():
             record = await self._notices.open(Tenant(notice.tenant_id), notice, self._clock())
             if record.state in _ENDED:
-                return Plan(skip=Skip.SUPERSEDED)
+                return Plan(skip=Skip.SUPERSEDED, ended=Ending(state=record.state, reason=record.reason))
             appointment, recipient = await self._who(notice)
             skip = await self._why_not(notice, appointment, recipient)
             if skip is not None or appointment is None or recipient is None:

@@ -101,6 +101,8 @@ class Plan(Model):
     not_before: UtcDatetime | None = None
     """What is not asked for is told in its hours only."""
     skip: Skip | None = None
+    ended: Ending | None = None
+    """How its telling has ended already; whoever told it may have died before they could say so."""
 
 
 # What is told of which event

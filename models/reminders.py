@@ -214,7 +214,8 @@ def decide(visit: Visit, now: datetime) -> Decision:
         elif turn > now:
             return Decision(skipped=tuple(skipped), wake_at=turn)
         elif visit.choose_until is not None:
-            return Decision(skipped=tuple(skipped), wake_at=max(visit.choose_until, now + PATIENCE))
+            wake_at = visit.choose_until if visit.choose_until > now else now + PATIENCE
+            return Decision(skipped=tuple(skipped), wake_at=wake_at)
         else:
             expires_at = visit.start if following is None else following.due_at
             return Decision(skipped=tuple(skipped), tell=Tell(reminder=reminder, expires_at=expires_at))

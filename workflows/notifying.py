@@ -41,7 +41,9 @@ class NotifyWorkflow:
     async def run(self, notice: Notice) -> NoticeState:
         """Plan it, try its channels, note how it ended."""
         plan = await self._planned()
-        ending = Ending(state=NoticeState.SKIPPED, reason=plan.skip) if plan.skip else await self._told(plan)
+        ending = plan.ended
+        if ending is None:
+            ending = Ending(state=NoticeState.SKIPPED, reason=plan.skip) if plan.skip else await self._told(plan)
         step = CloseNotice(tenant_id=notice.tenant_id, notice_id=notice.id, ending=ending)
         await local_first(NoticeActivities.close, step, NOTE, "note how it ended")
         self._state, self._waiting = ending.state, None

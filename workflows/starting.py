@@ -41,6 +41,11 @@ class Begin(Generic[A, R]):
     subject_id: str | None = None
 
     @property
+    def name(self) -> str:
+        """Its class's, under which each is known; whoever begins a child by it does not care how that ends."""
+        return self.run.__qualname__.partition(".")[0]
+
+    @property
     def search_attributes(self) -> TypedSearchAttributes | None:
         """What it is found by from its first moment on."""
         known = ((attributes.TENANT_ID, self.tenant_id), (attributes.SUBJECT_REF, self.subject_id))
@@ -81,7 +86,7 @@ async def begin_child(what: Begin[A, R]) -> None:
     """Start it from within a workflow, which it outlives; one that is there already goes on by itself."""
     try:
         child = await workflow.start_child_workflow(
-            what.run,
+            what.name,
             what.arg,
             id=what.id,
             task_queue=what.queue,

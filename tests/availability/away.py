@@ -71,14 +71,14 @@ async def until_offers(stack: Stack, leave: str, seconds: float = 60, **wanted: 
     await eventually(lambda: offers_of(stack, leave), lambda seen: seen == Counter(wanted), seconds)
 
 
-async def link_of(stack: Stack, number: int) -> str:
+async def link_of(stack: Stack, number: int, seconds: float = 60) -> str:
     """The token of the link by which this patient chooses."""
 
     async def tokens() -> list[str]:
         found = [CHOICE.search(one["text"]) for one in await stack.messages(str(patient(number).phone)) if _offers(one)]
         return [one[1] for one in found if one]
 
-    return (await eventually(tokens, bool, 60))[0]
+    return (await eventually(tokens, bool, seconds))[0]
 
 
 def _offers(message: Json) -> bool:

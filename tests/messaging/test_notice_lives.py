@@ -15,14 +15,15 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from activities.notices import Try
+from activities.notices import CloseNotice, Try
 from adapters.settings import Settings
 from models.absence import Offer, OfferState
 from models.identity import System
 from models.messaging import Channel, Template
-from models.notices import Notice, NoticeState, Skip
+from models.notices import Ending, Notice, NoticeState, Skip
 from models.reminders import Reminder
 from sandbox.servers.stack import Addresses
+from tests.adapters.mongo.builders import a_notice
 from tests.installation import installed
 from tests.messaging.lives import Life, Lives
 from tests.messaging.readers import a_reader
@@ -83,6 +84,18 @@ async def test_thousands_of_notices_come_at_most_once_on_each_channel(lives: Liv
     ends = await prove(lives, 100_000, 2_000)
     assert sum(ends.values()) == 2_000
     print(dict(ends))  # noqa: T201  what the lives were like
+
+
+async def test_what_has_ended_is_planned_as_it_ended(lives: Lives) -> None:
+    """A worker that dies after its last step leaves a telling that is planned once more."""
+    reader = await a_reader(lives.stores, phone=None)
+    visit = await lives.booked(reader)
+    notice = a_notice(tenant_id=visit.tenant_id, appointment_id=visit.appointment_id, recipient_id=reader.id)
+    assert (await lives.steps.plan(notice)).channels == (Channel.EMAIL,)
+    ending = Ending(state=NoticeState.SENT)
+    await lives.steps.close(CloseNotice(tenant_id=notice.tenant_id, notice_id=notice.id, ending=ending))
+    plan = await lives.steps.plan(notice)
+    assert (plan.ended, plan.channels) == (ending, ())
 
 
 async def test_a_reminder_that_is_under_way_is_not_sent_while_other_times_are_offered(lives: Lives) -> None:
