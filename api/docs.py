@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -45,7 +46,11 @@ def page() -> HTMLResponse:
     return answer
 
 
+@cache
+def _content(name: Asset) -> bytes:
+    return (_STATIC / name).read_bytes()
+
+
 def asset(name: Asset) -> Response:
     """One of its files; the same for everybody."""
-    content = (_STATIC / name).read_bytes()
-    return Response(content, media_type=_MEDIA[name], headers={"Cache-Control": KEPT})
+    return Response(_content(name), media_type=_MEDIA[name], headers={"Cache-Control": KEPT})
