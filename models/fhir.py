@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from html import escape
 from typing import Any, Final, NamedTuple
+from unicodedata import category
 from uuid import NAMESPACE_URL, uuid5
 
 from models.booking import Appointment, AppointmentState, PatientDetails
@@ -46,6 +47,7 @@ _CLASS: Final[Mapping[VisitMode, tuple[str, str]]] = {
     VisitMode.VIDEO: ("VR", "virtual"),
 }
 _XHTML: Final = "http://www.w3.org/1999/xhtml"
+_BREAKS: Final = "\n\r\t"
 _SPACE: Final = "https://illajwala.com/fhir/"
 """Only a name under which identifiers are made; nothing is served there."""
 
@@ -141,7 +143,7 @@ def _practitioner(visit: Visit) -> Resource:
         "gender": _GENDER[provider.gender],
         "qualification": [qualification],
     }
-    return entry(resource, key)
+    return entry(_given(resource), key)
 
 
 def _location(visit: Visit) -> Resource | None:
@@ -154,7 +156,7 @@ def _location(visit: Visit) -> Resource | None:
         "name": clinic.name,
         "address": {"text": clinic.address, "city": clinic.city} if clinic.address else {"city": clinic.city},
     }
-    return entry(resource, clinic.id)
+    return entry(_given(resource), clinic.id)
 
 
 # The visit
@@ -208,7 +210,8 @@ def _narrative(summary: SummaryVersion | None) -> Resource | None:
     """The doctor's notes, in their own words."""
     if summary is None or summary.record is None:
         return None
-    lines = escape(summary.record.summary.notes).replace("\n", "<br/>")
+    notes = "".join(one for one in summary.record.summary.notes if one in _BREAKS or category(one) != "Cc")
+    lines = escape(notes).replace("\n", "<br/>")
     return {"status": "additional", "div": f'<div xmlns="{_XHTML}"><p>{lines}</p></div>'}
 
 
@@ -269,10 +272,10 @@ def _document(visit: Visit, document: Document, file: str) -> Resource:
         "type": {"text": document.kind.replace("_", " ")},
         "subject": _subject(visit),
         "date": _instant(document.at),
-        "content": [{"attachment": _given(attachment)}],
-        "context": _given(context),
+        "content": [{"attachment": attachment}],
+        "context": context,
     }
-    return entry(resource, document.id)
+    return entry(_given(resource), document.id)
 
 
 def _ref(resource_type: str, key: str) -> Resource:
@@ -280,8 +283,23 @@ def _ref(resource_type: str, key: str) -> Resource:
 
 
 def _given(resource: Mapping[str, object]) -> Resource:
-    """Without what is not there: in FHIR nothing is empty."""
-    return {name: value for name, value in resource.items() if value not in (None, [], {})}
+    """Without what is not there: in FHIR nothing is empty, and no text is blank or holds what cannot be seen."""
+    cleaned = {name: _cleaned(value) for name, value in resource.items()}
+    return {name: value for name, value in cleaned.items() if value is not None}
+
+
+def _cleaned(value: object) -> object:
+    """The value; None where nothing is left of it."""
+    match value:
+        case dict():
+            return _given(value) or None
+        case list():
+            return [one for one in map(_cleaned, value) if one is not None] or None
+        case str():
+            seen = "".join(one for one in value if one in _BREAKS or category(one) != "Cc")
+            return seen if seen.strip() else None
+        case _:
+            return value
 
 
 def _instant(value: datetime | date) -> str:

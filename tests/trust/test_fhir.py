@@ -57,23 +57,28 @@ def an_appointment(state: AppointmentState, mode: VisitMode, intake: Intake | No
     )
 
 
-_WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=60).filter(str.strip)
+_WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter(str.strip)
+_ANYTHING = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+"""What somebody may have typed: nothing that can be seen, too."""
 _DETAILS = st.builds(
     PatientDetails, name=_WORDS, date_of_birth=st.none() | st.dates(date(1920, 1, 1), date(2031, 1, 1)), relation=_WORDS
 )
-_INTAKES = st.none() | st.builds(Intake, patient=st.none() | _DETAILS, reason=st.none() | _WORDS)
+_INTAKES = st.none() | st.builds(Intake, patient=st.none() | _DETAILS, reason=st.none() | _ANYTHING)
 _ITEMS = st.builds(
     PrescriptionItem, medicine=_WORDS, dose=st.none() | _WORDS, frequency=st.none() | _WORDS, instructions=st.none()
 )
+_NOTES = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t\r"), min_size=1).filter(
+    str.strip
+)
 _SUMMARIES = st.none() | st.builds(
-    Summary, notes=_WORDS, diagnosis=st.none() | _WORDS, prescription=st.lists(_ITEMS, max_size=3).map(tuple)
+    Summary, notes=_NOTES, diagnosis=st.none() | _WORDS, prescription=st.lists(_ITEMS, max_size=3).map(tuple)
 )
 _ACCOUNTS = st.none() | st.builds(
     Account,
     id=st.just("usr_patient"),
     tenant_id=st.just(PLATFORM),
     roles=st.just(frozenset({Role.PATIENT})),
-    name=st.none() | _WORDS,
+    name=st.none() | _ANYTHING,
     phone=st.none() | st.just("+919812345678"),
 )
 
