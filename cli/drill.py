@@ -48,9 +48,7 @@ app = typer.Typer()
 @app.command(name="drill")
 def drill(
     *,
-    temporal: Annotated[
-        bool, typer.Option("--temporal", help="Lose Temporal too: what only it knew is listed for a person.")
-    ] = False,
+    temporal: Annotated[bool, typer.Option("--temporal", help="Lose Temporal too: visits get workflows anew.")] = False,
 ) -> None:
     """Rehearse a disaster on a stack of its own; exit code 1 where something was not as it was.
 
@@ -125,8 +123,7 @@ class Rehearsal:
             self._stack.resume()
         with self._timed("the first booking, paid"):
             asyncio.run(self._booked("somebody books"))
-        if not temporal:
-            asyncio.run(self._see_it_live(kept))
+        asyncio.run(self._see_it_live(kept))
         named = [one for one in self.lines if lost in one]
         insist(len(named) >= 1 and any("paise" in one for one in named), f"nobody is told of {lost} and its money")
 

@@ -57,7 +57,7 @@ class Outcome:
         )
         open_things = (
             f"{sum(kept.kept.values()):,} open things have their workflow, "
-            f"{sum(kept.begun_again.values()):,} are begun again by the schedules, {len(people):,} need a person"
+            f"{sum(kept.begun_again.values()):,} are begun again, {len(people):,} need a person"
         )
         return [
             back,

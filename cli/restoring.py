@@ -13,6 +13,7 @@ from adapters.mongo.backups import MongoTarget
 from adapters.mongo.client import open_client
 from adapters.mongo.invariants import MongoInvariants
 from adapters.mongo.promises import MongoPromises
+from adapters.mongo.repositories import Repositories
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.seal_heads import StoredSealHeads
 from adapters.settings import Settings
@@ -20,9 +21,11 @@ from cli.backing_up import listed_files, places
 from cli.output import CommandError
 from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
+from models.identity import System
 from models.payments import GatewayPaymentStatus, PaymentFact
-from models.promises import Kept, compared
+from models.promises import Kept, Promise, PromiseKind, compared
 from workflows import attributes
+from workflows.reviving import Reviver
 
 ASIDE: Final = "audit-seals-set-aside"
 """Where copies of seals go whose entries are lost: nobody may take them for seals of the restored chain."""
@@ -32,6 +35,7 @@ _MONEY: Final = frozenset({GatewayPaymentStatus.AUTHORIZED, GatewayPaymentStatus
 SIGNED_IN: Final = "sessions"
 """Not kept: one that was ended after the backup would be open again, so everybody signs in anew."""
 
+_REVIVING: Final = System("visits whose workflows were lost are taken up again")
 _CLOCKS: Final = timedelta(seconds=5)
 """How far a new server's clock may be behind: its stamps must come after those that are restored."""
 
@@ -175,10 +179,13 @@ async def _set_seals_aside(settings: Settings, manifest: Manifest) -> list[str]:
 
 
 async def promises_kept(settings: Settings) -> Kept:
-    """What is open in the database against the workflows that run. Raises `UnavailableError`."""
-    addresses = mongo_addresses(settings)
-    temporal, client = await connect_temporal(settings), open_client(addresses.url, "visitnow-promises")
-    promises = MongoPromises(client[addresses.database])
+    """What is open in the database against the workflows that run; visits whose workflows were lost get new ones.
+
+    Raises `UnavailableError`.
+    """
+    addresses, temporal = mongo_addresses(settings), await connect_temporal(settings)
+    stores = Repositories.connect(addresses, on_time_changed=_nobody, appname="visitnow-promises")
+    known = MongoPromises(stores.database)
     try:
         running: Mapping[str, str | None] = {
             one.id: one.typed_search_attributes.get(attributes.BOOKING_STATE)
@@ -187,11 +194,24 @@ async def promises_kept(settings: Settings) -> Kept:
         unknown = [
             one
             for one in running
-            if one.startswith("booking:") and not await promises.has_appointment(one.removeprefix("booking:"))
+            if one.startswith("booking:") and not await known.has_appointment(one.removeprefix("booking:"))
         ]
-        return compared([one async for one in promises.each(datetime.now(UTC))], running, unknown)
+        promises = [one async for one in known.each(datetime.now(UTC))]
+        lost = [one for one in promises if one.kind is PromiseKind.APPOINTMENT and one.workflow_id not in running]
+        reviver = Reviver(temporal)
+        revived = [one.workflow_id for one in lost if await _revived(reviver, stores, one)]
+        return compared(promises, running, unknown, frozenset(revived))
     finally:
-        client.close()
+        await stores.close()
+
+
+async def _revived(reviver: Reviver, stores: Repositories, lost: Promise) -> bool:
+    found = await stores.appointments.find(_REVIVING, lost.id, open_sealed=False)
+    return found is not None and await reviver.revive(found)
+
+
+async def _nobody(practitioner_id: str) -> None:
+    """Looking changes nobody's time."""
 
 
 async def unknown_money(settings: Settings, since: datetime) -> list[str]:

@@ -12,7 +12,7 @@ from models.base import Id, Model, UtcDatetime, ZoneName
 from models.errors import Code
 from models.identity import Role
 from models.money import Money
-from models.payments import PaymentState, RefundReason, RefundState
+from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
 from models.policy import TenantPolicy
 from models.providers import PaymentMode, VisitMode
 
@@ -165,6 +165,18 @@ class VisitTime(Model):
     capacity: int | None = None
 
 
+class Standing(Model):
+    """Where a booking stands when its workflow begins: at its very start, or where one that was lost has left it."""
+
+    state: AppointmentState
+    payment_state: PaymentState
+    order_id: Id | None = None
+    payment: PaymentFact | None = None
+    """What has settled it."""
+    steps: int = 0
+    """No fewer than were taken: each has a name of its own."""
+
+
 class PlaceBooking(Model):
     """The whole command to place one booking: ids and times only, no personal data.
 
@@ -190,6 +202,13 @@ class PlaceBooking(Model):
     policy: TenantPolicy
     policy_version: int
     has_intake: bool = False
+    standing: Standing | None = None
+    """Where it was placed before, and only its workflow was lost."""
+
+    @property
+    def begins(self) -> Standing:
+        """Where its workflow begins."""
+        return self.standing or Standing(state=AppointmentState.HELD, payment_state=self.first_payment_state)
 
     @property
     def needs_payment(self) -> bool:

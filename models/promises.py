@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -41,16 +41,23 @@ class Kept(Model):
     for_a_person: tuple[str, ...]
 
 
-def compared(promises: Sequence[Promise], running: Mapping[str, str | None], unknown: Sequence[str]) -> Kept:
+def compared(
+    promises: Sequence[Promise],
+    running: Mapping[str, str | None],
+    unknown: Sequence[str],
+    revived: Collection[str] = (),
+) -> Kept:
     """Promises against the workflows that run: each one's id with the state that it says it is in, where it says so.
 
-    `unknown` are workflows of appointments that the database does not have.
+    `unknown` are workflows of appointments that the database does not have, `revived` those that were just begun anew.
     """
     kept = dict.fromkeys(PromiseKind, 0)
     begun_again = dict.fromkeys(PromiseKind, 0)
     people = []
     for one in promises:
-        if one.workflow_id not in running:
+        if one.workflow_id in revived:
+            begun_again[one.kind] += 1
+        elif one.workflow_id not in running:
             if one.kind in BEGUN_AGAIN:
                 begun_again[one.kind] += 1
             else:

@@ -55,16 +55,14 @@ class BookingWorkflow:
     def __init__(self, command: PlaceBooking) -> None:
         """All state exists before any handler may run."""
         self._command = command
-        self._state = State.HELD
-        self._payment_state = command.first_payment_state
+        begins = command.begins
+        self._state, self._payment_state = begins.state, begins.payment_state
+        self._order_id, self._payment, self._steps = begins.order_id, begins.payment, begins.steps
         self._placed: Placed | None = None
-        self._order_id: str | None = None
-        self._payment: PaymentFact | None = None
         self._reported = False
         self._settling: str | None = None
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
-        self._steps = 0
         self._day_is_over = False
         self._commands = asyncio.Lock()
         self._parties = Parties(
@@ -161,6 +159,9 @@ class BookingWorkflow:
 
     async def _place(self) -> Placed:
         command = self._command
+        if command.standing is not None:
+            self._enter(self._state, self._payment_state)
+            return Placed(body_hash=command.body_hash)
         step = hold_step(command, workflow.now(), self._deadline, self._release_at)
         refusal = await local_first(BookingActivities.hold, step, STORE, "hold the time")
         if refusal is not None:
