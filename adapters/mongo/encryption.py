@@ -227,7 +227,8 @@ class Vault:
 
     def _seal_anew(self, name: str, content: Document) -> Binary:
         for _ in range(_MOST_TIMES):
-            sealed = self._seal_with(name, self._find_or_make(name), content)
+            key_id = self._find_or_make(name)
+            sealed = None if key_id is None else self._seal_with(name, key_id, content)
             if sealed is not None:
                 return sealed
         msg = "somebody destroys the key as often as it is made"
@@ -289,7 +290,8 @@ class Vault:
             raise RewrapError(msg) from error
         return len(found)
 
-    def _find_or_make(self, name: str) -> Binary:
+    def _find_or_make(self, name: str) -> Binary | None:
+        """None where somebody else was faster, and the key they made is gone again."""
         found = self._find(name)
         if found is not None:
             return found
@@ -299,11 +301,8 @@ class Vault:
         except EncryptionError as error:
             if not isinstance(error.cause, DuplicateKeyError):
                 raise
-            # Another process was faster; this level waits until what it has written is there for good.
-            found = self._find(name, ReadConcern("linearizable"))
-            if found is None:
-                raise
-            return found
+            # This level waits until what the other process has written is there for good.
+            return self._find(name, ReadConcern("linearizable"))
 
     def _find(self, name: str, level: ReadConcern | None = None) -> Binary | None:
         """Raises `SubjectErasedError` where the key was destroyed for good."""
