@@ -9,13 +9,16 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
+from models.deletions_ports import Leaves
 from models.errors import DeliveryError
-from models.identity import Tenant
-from models.messaging import Channel, Letter, Message, MessageState, Word, reader
+from models.identity import Subject, Tenant
+from models.messaging import TOLD_WHO_LEAVE, Channel, Letter, Message, MessageState, Word, reader
 from models.notice_ports import Carrier, Notifications, Texts
 from models.stops import UNSUBSCRIBED, Stops
 
 ERASED = "erased"
+LEAVING = "leaving"
+"""Why whoever is to be forgotten was not written to."""
 
 
 class Delivery(Model):
@@ -38,13 +41,18 @@ class MessagingActivities:
         stops: Stops,
         *,
         senders: Mapping[Channel, str],
+        leaves: Leaves,
     ) -> None:
-        """Where messages are kept, what they say, who takes them, and who wants none from which sender."""
+        """Where messages are kept, what they say, who takes them, and who wants none from which sender.
+
+        `leaves` tells whether somebody is to be forgotten.
+        """
         self._notifications = notifications
         self._texts = texts
         self._carrier = carrier
         self._stops = stops
         self._senders = senders
+        self._leaves = leaves
 
     @activity.defn(name="messaging.deliver")
     async def deliver(self, delivery: Delivery) -> MessageState:
@@ -60,6 +68,10 @@ class MessagingActivities:
                 return await self._ended(delivery)
             if begun.message is None:
                 return await self._settle(delivery, Word(state=MessageState.FAILED, error_code=ERASED))
+            if begun.message.template not in TOLD_WHO_LEAVE and await self._leaves(
+                Subject(delivery.subject_id), delivery.subject_id
+            ):
+                return await self._settle(delivery, Word(state=MessageState.FAILED, error_code=LEAVING))
             return await self._settle(delivery, await self._hand_over(delivery, begun.message, begun.unsettled_since))
 
     @activity.defn(name="messaging.give_up")

@@ -53,8 +53,14 @@ class UpkeepActivities:
             exports = await self._exports.begin(before, AT_ONCE)
             reviews = await self._tell_of_reviews(before)
             requests = await self._tell_of_requests(before)
+            deletions = await self._begin_deletions(before)
         return UpkeepTally(
-            leaves=len(leaves), messages=len(messages), exports=exports, reviews=reviews, requests=requests
+            leaves=len(leaves),
+            messages=len(messages),
+            exports=exports,
+            reviews=reviews,
+            requests=requests,
+            deletions=deletions,
         )
 
     async def _tell_of_reviews(self, before: datetime) -> int:
@@ -72,6 +78,13 @@ class UpkeepActivities:
             await self._upkeep.heard(UPKEEP, request)
             activity.heartbeat()
         return len(requests)
+
+    async def _begin_deletions(self, before: datetime) -> int:
+        deletions = await self._upkeep.unbegun_deletions(UPKEEP, before, AT_ONCE)
+        for about in deletions:
+            await self._beginner.begin_deletion(about)
+            activity.heartbeat()
+        return len(deletions)
 
     @activity.defn(name="upkeep.forget")
     async def forget(self, turn: Turn) -> UpkeepTally:

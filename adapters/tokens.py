@@ -32,6 +32,8 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  RFC 9068's media type, not a secret
 LEEWAY: Final = timedelta(seconds=5)
 """How far apart the clocks of our own machines may be."""
 MAX_TOKEN_LENGTH: Final = 4096
+MAX_STATEMENT_LENGTH: Final = 1 << 18
+"""A certificate names every part of every store."""
 REMEMBERED: Final = 4096
 """How many tokens a verifier remembers: those of as many people as use one process within ten minutes."""
 
@@ -125,15 +127,16 @@ class _Signer:
 class _Reader:
     """Reads what any of the keys has signed as that type of token."""
 
-    def __init__(self, keys: Sequence[NamedKey], token_type: str) -> None:
+    def __init__(self, keys: Sequence[NamedKey], token_type: str, longest: int = MAX_TOKEN_LENGTH) -> None:
         """The seeds whose tokens are accepted; only their public halves are kept."""
         self._keys = KeySet([_public_jwk(key) for key in keys])
         self._type = token_type
+        self._longest = longest
         self._registry = _Registry(algorithms=[ALGORITHM])
 
     def read(self, token: str) -> Mapping[str, object]:
         """What it says. Raises ValueError for whatever is not such a token, whichever way."""
-        if len(token) > MAX_TOKEN_LENGTH:
+        if len(token) > self._longest:
             raise ValueError("too long")
         try:
             decoded = jwt.decode(token, self._keys, registry=self._registry)
@@ -283,6 +286,8 @@ class Statement(StrEnum):
     CONSENT = "consent-receipt"
     AUDIT_SEAL = "audit-seal"
     BACKUP = "backup"
+    DELETION = "deletion-certificate"
+    ERASURE = "erasure-entry"
 
 
 class Statements:
@@ -291,7 +296,7 @@ class Statements:
     def __init__(self, keys: Sequence[NamedKey]) -> None:
         """The seeds, newest first; at least one."""
         self._signers = {kind: _Signer(keys, f"{kind}+jwt") for kind in Statement}
-        self._readers = {kind: _Reader(keys, f"{kind}+jwt") for kind in Statement}
+        self._readers = {kind: _Reader(keys, f"{kind}+jwt", MAX_STATEMENT_LENGTH) for kind in Statement}
         self._names = {key.id for key in keys}
 
     def sign(self, kind: Statement, facts: Mapping[str, object]) -> str:

@@ -22,6 +22,7 @@ from api.reviews import Reviewing
 from models.booking import Appointment
 from models.consultation import Record
 from models.consultation_ports import Consultations
+from models.deletions_ports import Leaves
 from models.documents import LINK_LIFETIME, DocumentKind
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Principal, Public, Role, Subject
@@ -50,15 +51,22 @@ class Linked(NamedTuple):
     link: str
 
 
+class VisitSources(NamedTuple):
+    """What is read of a visit and its patient; whoever `leaves` opens nothing any more."""
+
+    appointments: Appointments
+    consultations: Consultations
+    directory: Directory
+    readers: Readers
+    leaves: Leaves
+
+
 class AfterVisits:
     """Opens links of completed visits and does what their holders ask."""
 
     def __init__(
         self,
-        appointments: Appointments,
-        consultations: Consultations,
-        directory: Directory,
-        readers: Readers,
+        sources: VisitSources,
         reviewing: Reviewing,
         *,
         filing: Filing,
@@ -66,10 +74,7 @@ class AfterVisits:
         secret: bytes,
     ) -> None:
         """`secret` is what links were signed with."""
-        self._appointments = appointments
-        self._consultations = consultations
-        self._directory = directory
-        self._readers = readers
+        self._appointments, self._consultations, self._directory, self._readers, self._leaves = sources
         self._reviewing = reviewing
         self._filing = filing
         self._audit = audit
@@ -83,6 +88,8 @@ class AfterVisits:
             over = error.code is Code.TOKEN_EXPIRED
             raise (VisitNowError(Code.LINK_SPENT) if over else not_found()) from error
         scope = Subject(link.subject_id)
+        if await self._leaves(scope, link.subject_id) is not None:
+            raise VisitNowError(Code.LINK_SPENT)
         appointment = await self._appointments.find(scope, link.appointment_id, open_sealed=False)
         if appointment is None:
             raise not_found()

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from api.problems import invalid
 from api.services import Wired
+from models.deletions import REQUEST_TOKEN
 from models.errors import Code, VisitNowError
 from models.identity import Permission, Principal
 
@@ -22,7 +23,8 @@ BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", description="An
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
 
 GUARD_CODES: Final = (
-    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.INVALID, Code.UNAVAILABLE,
+    Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.ACCOUNT_LEAVING, Code.INVALID,
+    Code.UNAVAILABLE,
 )  # fmt: skip
 """What every guarded route may answer beside its own."""
 
@@ -30,8 +32,9 @@ GUARD_CODES: Final = (
 class Requires:
     """A dependency that gives the caller, whose roles include the permission.
 
-    Raises `token_missing`, `token_invalid`, `token_expired`; `forbidden`, which is audited; `not_found` where the
-    Host's clinic is another tenant's; `invalid` for a query parameter that the route does not have.
+    Raises `token_missing`, `token_invalid`, `token_expired`; `forbidden` and `account_leaving`, which are audited;
+    `not_found` where the Host's clinic is another tenant's; `invalid` for a query parameter that the route does not
+    have.
     """
 
     def __init__(self, permission: Permission) -> None:
@@ -46,7 +49,7 @@ class Requires:
         """The caller, now that it is known who that is."""
         if self.permission not in principal.permissions:
             await services.audit.refusal(request, principal, self.permission)
-            raise VisitNowError(Code.FORBIDDEN)
+            raise VisitNowError(Code.ACCOUNT_LEAVING if principal.leaving else Code.FORBIDDEN)
         await services.hosts.agree(request.headers.get("host", ""), principal)
         refuse_unknown_query(request)
         return principal
@@ -60,8 +63,7 @@ async def authenticated(services: Wired, credentials: HTTPAuthorizationCredentia
     if credentials is None:
         raise VisitNowError(Code.TOKEN_MISSING)
     principal = services.verifier.verify(credentials.credentials, datetime.now(UTC))
-    await services.sessions.check(principal)
-    return principal
+    return await services.sessions.check(principal)
 
 
 async def public(request: Request) -> None:
@@ -137,6 +139,9 @@ OwnPassword = Annotated[Principal, Depends(Requires(Permission.PASSWORD_OWN))]
 MayBookFor = Annotated[Principal, Depends(Requires(Permission.DEPENDANT_MANAGE))]
 OwnConsents = Annotated[Principal, Depends(Requires(Permission.CONSENT_OWN))]
 MayReadDay = Annotated[Principal, Depends(Requires(Permission.DAY_READ))]
+OwnSessions = Annotated[Principal, Depends(Requires(Permission.SESSION_OWN))]
+OwnDeletions = Annotated[Principal, Depends(Requires(Permission.DELETION_OWN))]
+MayManageHolds = Annotated[Principal, Depends(Requires(Permission.LEGAL_HOLD_MANAGE))]
 OwnRights = Annotated[Principal, Depends(Requires(Permission.RIGHTS_OWN))]
 MayAnswerRights = Annotated[Principal, Depends(Requires(Permission.RIGHTS_ANSWER))]
 OwnExport = Annotated[Principal, Depends(Requires(Permission.EXPORT_OWN))]
@@ -203,13 +208,39 @@ class RequiresOrTicket:
             opened = await services.tickets.redeem(ticket)
             if opened is None or opened.target_id != request.path_params.get(self._parameter):
                 raise VisitNowError(Code.TICKET_INVALID)
-            await services.sessions.check(opened.principal)
-            return await self._requires.admit(request, services, opened.principal)
+            principal = await services.sessions.check(opened.principal)
+            return await self._requires.admit(request, services, principal)
         return await self._requires.admit(request, services, await authenticated(services, credentials))
+
+
+class RequiresOrRequestToken(Requires):
+    """Like `Requires`, for what whoever holds a deletion's own token may do too, since the account will be gone.
+
+    Raises what `Requires` does; `not_found` for another deletion's token, as for anybody else's thing.
+    """
+
+    async def __call__(
+        self,
+        request: Request,
+        services: Wired,
+        credentials: Credentials,
+        request_token: Annotated[
+            str | None, Query(max_length=128, description="In place of a token: what asking for the deletion gave.")
+        ] = None,
+    ) -> Principal:
+        """The caller, or whoever has asked for the deletion."""
+        given = credentials.credentials if credentials is not None else request_token
+        if given is None or not given.startswith(f"{REQUEST_TOKEN}."):
+            return await super().__call__(request, services, credentials)
+        holder = await services.deletions.holder(str(request.path_params.get("deletion_id")), given)
+        return await self.admit(request, services, holder)
 
 
 MayWatch = Annotated[Principal, Depends(RequiresOrTicket(Permission.APPOINTMENT_READ, "appointment_id"))]
 MayWatchDay = Annotated[Principal, Depends(RequiresOrTicket(Permission.DAY_READ, "clinic_id"))]
+
+
+OwnDeletion = Annotated[Principal, Depends(RequiresOrRequestToken(Permission.DELETION_OWN))]
 
 
 class MayUseCodec(Requires):

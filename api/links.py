@@ -20,6 +20,7 @@ from api.schemas.providers import SlotList
 from models.absence import Offer
 from models.booking import Appointment, AppointmentState, actor_of
 from models.booking_view import WHOLE, Action
+from models.deletions_ports import Leaves
 from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Principal, Role, Subject
 from models.links import Link, LinkPurpose, read_link
@@ -48,14 +49,21 @@ class Opened(NamedTuple):
     """What is offered while the doctor is away at the visit's time."""
 
 
+class LinkSources(NamedTuple):
+    """What is read of a visit and its patient; whoever `leaves` opens nothing any more."""
+
+    appointments: Appointments
+    reminders: Reminders
+    readers: Readers
+    leaves: Leaves
+
+
 class VisitLinks:
     """Opens links and does what their holders ask."""
 
     def __init__(
         self,
-        appointments: Appointments,
-        reminders: Reminders,
-        readers: Readers,
+        sources: LinkSources,
         gateway: WorkflowGateway,
         presenter: Presenter,
         *,
@@ -64,9 +72,7 @@ class VisitLinks:
         secret: bytes,
     ) -> None:
         """`secret` is what links were signed with."""
-        self._appointments = appointments
-        self._reminders = reminders
-        self._readers = readers
+        self._appointments, self._reminders, self._readers, self._leaves = sources
         self._gateway = gateway
         self._presenter = presenter
         self._absence = absence
@@ -80,6 +86,8 @@ class VisitLinks:
         except VisitNowError as error:
             over = error.code is Code.TOKEN_EXPIRED
             raise (VisitNowError(Code.LINK_SPENT) if over else not_found()) from error
+        if await self._leaves(Subject(link.subject_id), link.subject_id) is not None:
+            raise VisitNowError(Code.LINK_SPENT)
         holder = Principal(
             subject=link.subject_id, tenant_id=PLATFORM, roles=frozenset({Role.PATIENT}), session_id=_SESSION
         )

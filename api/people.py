@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple, Self
 
 from adapters.invites import MailedInvites
 from adapters.mongo.repositories import Repositories
@@ -22,7 +23,12 @@ from api.profiles import Profiles
 from api.sessions import Sessions
 from api.sign_in import Doors, SignIn, Tools
 from api.staff import Staff, StaffStores
+from models.identity import System
 from models.notice_ports import Messenger
+
+LEAVING: Final = System("whose account is to go is asked for everybody at once")
+LATELY: Final = timedelta(days=1)
+"""Longer than any token lives that was made by hand; every other one ends with its session."""
 
 
 class Doing(NamedTuple):
@@ -61,6 +67,7 @@ class People(NamedTuple):
             SessionCache(redis, settings.database),
             TokenMinter(settings.token_keys),
             audit,
+            leaving=lambda: stores.deletions.leaving(LEAVING, datetime.now(UTC) - LATELY),
             key=settings.id_secret,
             development=settings.is_development,
         )

@@ -22,9 +22,11 @@ from api.codec import CodecDesk, SignInPage
 from api.consents import Consenting
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.deletions import Forgetting
 from api.exports import Exporting
 from api.filing import Filing
 from api.free_times import FreeTimes
+from api.holds import Holding
 from api.link_pages import LinkPages
 from api.links import VisitLinks
 from api.metrics import Metrics
@@ -92,6 +94,8 @@ class Services:
     reviewing: Reviewing
     rights: RightsDesk
     exporting: Exporting
+    deletions: Forgetting
+    holding: Holding
     staff: Staff
     walk_ins: WalkIns
     task_list: TaskList

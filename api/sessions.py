@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from adapters.tokens import TokenMinter
 from api.audit import AuditLog
 from models.cache import FreshCache
 from models.compliance import AuditAction
+from models.deletions import GONE, DeletionState
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject, System
 from models.identity_ports import SessionStore, Users
@@ -34,6 +35,7 @@ from models.sessions import (
 
 FRESH_SECONDS: Final = 2.0
 _KNOWN_SESSIONS: Final = 20_000
+_LEAVERS: Final = "leavers"
 _LOOKING: Final = System("whether a session still goes on")
 _REFRESHING: Final = System("a refresh token names its session")
 
@@ -57,10 +59,14 @@ class Sessions:
         minter: TokenMinter,
         audit: AuditLog,
         *,
+        leaving: Callable[[], Awaitable[Mapping[str, DeletionState]]],
         key: bytes,
         development: bool,
     ) -> None:
-        """`key` makes refresh tokens' successors; in a `development` profile tokens made by hand count too."""
+        """`key` makes refresh tokens' successors; in a `development` profile tokens made by hand count too.
+
+        `leaving` tells whose accounts are to go, or have gone lately.
+        """
         self._sessions = sessions
         self._users = users
         self._cache = cache
@@ -68,15 +74,34 @@ class Sessions:
         self._audit = audit
         self._key = key
         self._development = development
+        self._leaving = leaving
+        self._leavers: FreshCache[str, Mapping[str, DeletionState]] = FreshCache(FRESH_SECONDS)
         self._seen: FreshCache[str, bool] = FreshCache(FRESH_SECONDS, _KNOWN_SESSIONS)
 
-    async def check(self, principal: Principal) -> None:
-        """Raise `token_invalid` where the token's session is over; an end counts within seconds everywhere."""
+    async def check(self, principal: Principal) -> Principal:
+        """Whom the token still speaks for: who is to be forgotten may see to that only.
+
+        Raises `token_invalid` where the token's session is over, or the account is gone; an end counts within seconds
+        everywhere.
+        """
         session_id = principal.session_id
-        if session_id == DEVELOPMENT_SESSION and self._development:
-            return
-        if not await self._seen.get(session_id, lambda: self._is_live(session_id)):
+        by_hand = session_id == DEVELOPMENT_SESSION and self._development
+        if not by_hand and not await self._seen.get(session_id, lambda: self._is_live(session_id)):
             raise VisitNowError(Code.TOKEN_INVALID)
+        return await self._narrowed(principal) if principal.is_patient else principal
+
+    async def _narrowed(self, principal: Principal) -> Principal:
+        # A handful of people leave at any time: one look for all of them serves everybody who asks meanwhile.
+        state = (await self._leavers.get(_LEAVERS, self._leaving)).get(principal.subject)
+        if state is None:
+            return principal
+        if state in GONE:
+            raise VisitNowError(Code.TOKEN_INVALID)
+        return principal.model_copy(update={"leaving": True})
+
+    def leavers_changed(self) -> None:
+        """Somebody is to be forgotten, or not any more."""
+        self._leavers.forget(_LEAVERS)
 
     async def _is_live(self, session_id: str) -> bool:
         known = await self._cache.is_live(session_id)

@@ -25,19 +25,21 @@ from adapters.settings import Settings
 from adapters.storage import EncryptedStore
 from adapters.temporal.codec import EncryptionCodec
 from adapters.texts import FileTexts
-from adapters.tokens import PurposeTokens, TokenVerifier
-from api.after_visit import AfterVisitPages, AfterVisits
+from adapters.tokens import PurposeTokens, Statements, TokenVerifier
+from api.after_visit import AfterVisitPages, AfterVisits, VisitSources
 from api.applying import Applicants
 from api.background import Background
 from api.clinics import ClinicHosts
 from api.codec import Accounts, CodecDesk, SignInPage
 from api.consulting import Consulting
 from api.day_list import DayLists
+from api.deletions import Forgetting
 from api.exports import Doors, Exporting
 from api.filing import Filing
 from api.free_times import FreeTimes
+from api.holds import Holding
 from api.link_pages import LinkPages
-from api.links import VisitLinks
+from api.links import LinkSources, VisitLinks
 from api.metrics import Metrics
 from api.people import Doing, People
 from api.presenter import Presenter
@@ -248,6 +250,16 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             key=settings.id_secret,
             public_url=settings.public_url,
         ),
+        deletions=Forgetting(
+            stores.deletions,
+            (stores.users, stores.dependants),
+            people.phone_sign_in,
+            people.sessions,
+            Statements(settings.token_keys),
+            gateway.deletions,
+            key=settings.id_secret,
+        ),
+        holding=Holding(stores.holds, stores.deletions, gateway.deletions, people.audit, key=settings.id_secret),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),
@@ -256,10 +268,9 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         consulting=Consulting(stores.consultations, stores.directory, stores.users),
         free_times=free_times,
         after_visits=AfterVisits(
-            stores.appointments,
-            stores.consultations,
-            stores.directory,
-            stores.users,
+            VisitSources(
+                stores.appointments, stores.consultations, stores.directory, stores.users, stores.deletions.standing
+            ),
             reviewing,
             filing=filing,
             audit=people.audit,
@@ -267,9 +278,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         ),
         after_visit_pages=AfterVisitPages(),
         links=VisitLinks(
-            stores.appointments,
-            stores.reminders,
-            stores.users,
+            LinkSources(stores.appointments, stores.reminders, stores.users, stores.deletions.standing),
             gateway,
             presenter,
             absence=absence,

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from models.base import Id, Model
+from models.booking import Intake
 
 ADULT_YEARS: Final = 18
 """A child is a person under 18 (Digital Personal Data Protection Act 2023, section 2(f))."""
@@ -26,6 +27,11 @@ class Dependant(Model):
     def is_minor(self, today: date) -> bool:
         """Whether this is a child in the eyes of the law."""
         return is_minor(self.date_of_birth, today)
+
+    def is_meant_by(self, intake: Intake) -> bool:
+        """Whether a visit was booked for them: bookings keep who it is for as it was said then."""
+        patient = intake.patient
+        return patient is not None and (patient.name, patient.date_of_birth) == (self.name, self.date_of_birth)
 
 
 def is_minor(born: date, today: date) -> bool:

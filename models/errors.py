@@ -26,6 +26,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     STEP_UP_REQUIRED = "step_up_required"
     CONSENT_REQUIRED = "consent_required"
+    ACCOUNT_LEAVING = "account_leaving"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOT_TAKEN = "slot_taken"
@@ -106,6 +107,9 @@ ERRORS: dict[Code, ErrorKind] = {
     ),
     Code.CONSENT_REQUIRED: ErrorKind(
         403, Retry.USELESS, "The consent that this needs was taken back", "Read the notice and agree, then try again."
+    ),
+    Code.ACCOUNT_LEAVING: ErrorKind(
+        403, Retry.USELESS, "This account is to be deleted", "Take the deletion back to use the account again."
     ),
     Code.NOT_FOUND: ErrorKind(404, Retry.USELESS, "There is no such thing here", "Check the link."),
     Code.METHOD_NOT_ALLOWED: ErrorKind(

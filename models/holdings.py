@@ -149,6 +149,7 @@ _PATIENTS: Final = (
     _log("absence_offers", "created_at"),
     # That somebody asked to be forgotten, and the certificate: ids and times; why they did goes with who they were.
     Holding("deletions", Treatment.BLANK, _R.IDENTITY, "subject_id", DataClass.IDENTITY, "sealed"),
+    _ids_only("legal_holds", "subject_id", "what may not be erased, why, and under which number: no words of anybody"),
     _ids_only(
         "audit",
         "subject_id",

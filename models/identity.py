@@ -50,6 +50,9 @@ class Permission(StrEnum):
     DEPENDANT_MANAGE = "dependant:manage"
     CONSENT_OWN = "consent:own"
     ACCESS_LOG_OWN = "access_log:own"
+    DELETION_OWN = "deletion:own"
+    SESSION_OWN = "session:own"
+    LEGAL_HOLD_MANAGE = "legal_hold:manage"
     AUDIT_READ = "audit:read"
     DAY_READ = "day:read"
     RIGHTS_OWN = "rights:own"
@@ -72,6 +75,7 @@ _OWN = {
     Permission.APPOINTMENT_RESCHEDULE,
     Permission.REFUND_READ,
     Permission.ACCOUNT_OWN,
+    Permission.SESSION_OWN,
     Permission.RECORD_READ,
     Permission.EXPORT_OWN,
 }
@@ -105,6 +109,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.REVIEW_WRITE,
             Permission.RIGHTS_OWN,
             Permission.ACCESS_LOG_OWN,
+            Permission.DELETION_OWN,
             Permission.DOCUMENT_ADD,
         }
     ),
@@ -134,7 +139,9 @@ PLATFORM_ADMIN_PERMISSIONS = frozenset(
         Permission.OPERATIONS_READ,
         Permission.CODEC_USE,
         Permission.ACCOUNT_OWN,
+        Permission.SESSION_OWN,
         Permission.PASSWORD_OWN,
+        Permission.LEGAL_HOLD_MANAGE,
         Permission.APPLICATION_REVIEW,
         Permission.REVIEW_MODERATE,
         Permission.RIGHTS_ANSWER,
@@ -147,6 +154,10 @@ PLATFORM_ADMIN_PERMISSIONS = frozenset(
 """
 
 
+LEAVING_PERMISSIONS = frozenset({Permission.DELETION_OWN, Permission.SESSION_OWN})
+"""What somebody may still do who is to be forgotten: take it back, and sign out."""
+
+
 class Principal(Model):
     """Who asks, as a verified access token says."""
 
@@ -156,10 +167,14 @@ class Principal(Model):
     session_id: str
     provider_id: str | None = None
     clinic_ids: frozenset[str] = frozenset()
+    leaving: bool = False
+    """Whether the account is to be deleted; no token says so, it is looked up."""
 
     @property
     def permissions(self) -> frozenset[Permission]:
         """Everything any of the roles allows."""
+        if self.leaving:
+            return LEAVING_PERMISSIONS
         if self.tenant_id == PLATFORM and Role.ADMIN in self.roles:
             return PLATFORM_ADMIN_PERMISSIONS
         return frozenset().union(*(PERMISSIONS[role] for role in self.roles))

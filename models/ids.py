@@ -10,6 +10,7 @@ import secrets
 APPOINTMENT_PATTERN = r"^apt_[a-z2-7]{26}$"
 APPLICATION_PATTERN = r"^app_[a-z2-7]{26}$"
 REFUND_PATTERN = r"^rfd_[a-z2-7]{26}$"
+DELETION_PATTERN = r"^del_[a-z2-7]{26}$"
 _LENGTH = 26
 _NOTICE_COLONS = 2
 _REFERENCE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -126,6 +127,11 @@ def rights_workflow_id(request_id: str) -> str:
 def export_workflow_id(export_id: str) -> str:
     """The workflow that makes this export, and clears it away."""
     return f"export:{export_id}"
+
+
+def deletion_workflow_id(deletion_id: str) -> str:
+    """The workflow that stays with this deletion; it is found by that only, never by its subject."""
+    return f"deletion:{deletion_id}"
 
 
 def reminder_workflow_id(appointment_id: str) -> str:

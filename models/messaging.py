@@ -49,6 +49,10 @@ class Template(StrEnum):
     FEEDBACK_REQUEST = "feedback_request"
     FEEDBACK_REMINDER = "feedback_reminder"
     REVISIT_REMINDER = "revisit_reminder"
+    DELETION_BEGUN = "deletion_begun"
+    DELETION_DUE = "deletion_due"
+    DELETION_CANCELLED = "deletion_cancelled"
+    ACCOUNT_CLOSED = "account_closed"
 
 
 class Content(Model):
@@ -96,6 +100,18 @@ OPENING: Final = frozenset(
     }
 )
 """Messages with a code or a link that opens something; their words go when they are worth nothing any more."""
+
+
+TOLD_WHO_LEAVE: Final = frozenset(
+    {
+        Template.OTP,
+        Template.DELETION_BEGUN,
+        Template.DELETION_DUE,
+        Template.DELETION_CANCELLED,
+        Template.ACCOUNT_CLOSED,
+    }
+)
+"""All that is still said to somebody who is to be forgotten: how far that is, and the code to take it back with."""
 
 
 class Message(Model):

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from models.base import Model
+from models.data_classes import RetentionClass
 from models.money import percent_of
 from models.review_clock import ReviewCalendar
 
@@ -68,6 +69,15 @@ class RetentionDays(Model):
     logs: int = Field(default=365, ge=0)
 
 
+class RetentionSeconds(Model):
+    """The same in seconds, for those that are named."""
+
+    identity: int | None = Field(default=None, ge=0)
+    clinical: int | None = Field(default=None, ge=0)
+    financial: int | None = Field(default=None, ge=0)
+    logs: int | None = Field(default=None, ge=0)
+
+
 class TenantPolicy(Model):
     """What a tenant may set; the names are those of its settings. A booking keeps the policy it was made under."""
 
@@ -121,6 +131,9 @@ class TenantPolicy(Model):
     export_kept_seconds: Seconds | None = Field(
         default=None, description="In place of the hours above; in development only."
     )
+    retention_seconds: RetentionSeconds | None = Field(
+        default=None, description="In place of the days above, for the classes that are named; in development only."
+    )
     feedback_after_seconds: Seconds | None = Field(
         default=None, description="In place of the minutes above; in development only."
     )
@@ -147,6 +160,13 @@ class TenantPolicy(Model):
         if self.absence_choice_seconds is not None:
             return timedelta(seconds=self.absence_choice_seconds)
         return timedelta(hours=self.absence_choice_hours)
+
+    def retention(self, kept: RetentionClass) -> timedelta:
+        """How long a class of data is kept after its purpose has ended; what no rule keeps not at all."""
+        if kept is RetentionClass.NONE:
+            return timedelta()
+        seconds = None if self.retention_seconds is None else getattr(self.retention_seconds, kept)
+        return timedelta(days=getattr(self.retention_days, kept)) if seconds is None else timedelta(seconds=seconds)
 
     @property
     def export_kept(self) -> timedelta:

@@ -36,6 +36,7 @@ class EndReason(StrEnum):
     REUSED = "reused"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  a reason, not a secret
     REMOVED = "removed"
+    LEAVING = "leaving"
 
 
 class Session(Model):

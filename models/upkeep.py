@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from models.base import Id, Model, UtcDatetime
+from models.deletions import DeletionRef
 from models.identity import Scope
 from models.messaging import Channel, Template
 from models.publishing import LeaveRef
@@ -61,6 +62,7 @@ class UpkeepTally(Model):
     exports: int = 0
     reviews: int = 0
     requests: int = 0
+    deletions: int = 0
     words: int = 0
     strangers: int = 0
     files: int = 0
@@ -87,6 +89,10 @@ class Upkeep(Protocol):
 
     async def heard(self, scope: Scope, what: UnheardReview | UnheardRequest) -> None:
         """Its workflow was told; what has changed meanwhile stays to be told."""
+        ...
+
+    async def unbegun_deletions(self, scope: Scope, before: datetime, limit: int) -> list[DeletionRef]:
+        """Deletions that were confirmed before that instant and that nobody has begun, oldest first."""
         ...
 
     async def forget_words(self, scope: Scope, before: datetime) -> int:
@@ -121,4 +127,8 @@ class Beginner(Protocol):
 
     async def begin_request(self, request: UnheardRequest) -> None:
         """Have the clock of a request by right run, or its answer passed on."""
+        ...
+
+    async def begin_deletion(self, about: DeletionRef) -> None:
+        """Have somebody forgotten who has confirmed it."""
         ...

@@ -24,6 +24,7 @@ from models.identity import Role
 from models.ids import (
     absence_workflow_id,
     booking_workflow_id,
+    deletion_workflow_id,
     export_workflow_id,
     follow_up_workflow_id,
     late_payment_workflow_id,
@@ -52,6 +53,7 @@ from tests.reminders.support import REMINDERS, Desk
 from tests.rights.support import RIGHTS, RightsDesk
 from tests.stack import LONG, Stack, eventually, running
 from tests.trust.export_support import EXPORTS, Exporter
+from tests.trust.forgetting import DELETIONS, Farewell
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
 UNDISTURBED: Final = tuple(name for name in PATHS if name not in {"hurried", "seat_cancelled"})
@@ -215,6 +217,16 @@ async def export_exports(exporter: Exporter) -> None:
         await _save(exporter.client, f"{name}.export", export_workflow_id(export.id))
 
 
+async def export_deletions(desk: Farewell) -> None:
+    """Write the histories of deletions, in place of those that were there."""
+    for old in HISTORIES.glob("*.deletion.json"):
+        old.unlink()
+    async with desk.at_work():
+        for name, play in DELETIONS.items():
+            deletion = await play(desk)
+            await _save(desk.client, f"{name}.deletion", deletion_workflow_id(deletion.id))
+
+
 async def export_absences(stack: Stack, temporal: Client) -> None:
     """Write the histories of a leave and of its absence, in place of those that were there."""
     leave = await an_absence(stack)
@@ -279,6 +291,7 @@ async def _alone(settings: Settings) -> None:
         await export_rights(RightsDesk(stores, client))
         with tempfile.TemporaryDirectory() as folder:
             await export_exports(Exporter(stores, client, Path(folder).as_uri()))
+            await export_deletions(Farewell(stores, client, settings, Path(folder)))
     finally:
         await stores.close()
 

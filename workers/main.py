@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -17,7 +18,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.absence import AbsenceActivities, Books
 from activities.availability import AvailabilityActivities
 from activities.booking import BookingActivities
+from activities.certificates import Certificates
 from activities.compliance import AuditActivities
+from activities.deletions import DeletionActivities, Household
+from activities.deletions import Sources as DeletionSources
 from activities.documents import AbandonedFiles
 from activities.erasure import ErasureActivities
 from activities.exports import ExportActivities, ExportUpkeep
@@ -34,6 +38,7 @@ from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
 from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
 from adapters.erasure import erasers
+from adapters.erasure_log import StoredErasureLog
 from adapters.export.fhir import Sources as VisitSources
 from adapters.export.maker import PackedExports, plan
 from adapters.export.objects import ObjectExports
@@ -46,11 +51,14 @@ from adapters.redis.client import RedisClient
 from adapters.redis.client import connect as connect_redis
 from adapters.redis.feed import FeedListener, RedisFeed
 from adapters.redis.pages import Pages
+from adapters.redis.sessions import SessionCache
 from adapters.seal_heads import StoredSealHeads
+from adapters.session_ends import EndedSessions
 from adapters.settings import Settings
 from adapters.temporal.client import metrics_runtime
 from adapters.texts import FileTexts
-from adapters.tokens import PurposeTokens, Statements
+from adapters.tokens import PurposeTokens, Statement, Statements
+from models.deletions import deletion_link
 from models.errors import UnavailableError
 from models.notice_facts import Site
 from models.ports import Follower
@@ -63,6 +71,7 @@ from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
 from workflows.commander import Commander
 from workflows.compliance import AuditSealingWorkflow
+from workflows.deletions import DeletionWorkflow
 from workflows.exports import ExportWorkflow
 from workflows.exports_gateway import ExportsGateway
 from workflows.follow_up import FollowUpWorkflow
@@ -72,6 +81,7 @@ from workflows.messenger import DurableMessenger
 from workflows.notifier import DurableNotifier
 from workflows.notifying import NotifyWorkflow
 from workflows.onboarding import OnboardingWorkflow
+from workflows.open_work import RunningWork
 from workflows.operations import ReconciliationWorkflow
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
 from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_QUEUE
@@ -104,6 +114,7 @@ BULK_WORKFLOWS: Final[tuple[type, ...]] = (
     UpkeepWorkflow,
     AuditSealingWorkflow,
     ExportWorkflow,
+    DeletionWorkflow,
 )
 
 SHUTDOWN = timedelta(seconds=5)
@@ -241,7 +252,12 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         stores.upkeep, reporter, abandoned, ExportUpkeep(stores.exports, maker, ExportsGateway(client))
     )
     messaging = MessagingActivities(
-        stores.notifications, FileTexts(), wired.carrier, stores.stops, senders=senders_of(settings)
+        stores.notifications,
+        FileTexts(),
+        wired.carrier,
+        stores.stops,
+        senders=senders_of(settings),
+        leaves=stores.deletions.standing,
     )
     reminders = ReminderActivities(stores.reminders, stores.users, stores.notices, stores.offers)
     audit = AuditActivities(
@@ -287,6 +303,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(_absence(wired)),
                 *_steps(_erasure(settings, wired)),
                 *_steps(exports),
+                *_steps(_deletions(settings, wired, messenger)),
             ],
         ),
     }
@@ -317,6 +334,40 @@ def _absence(wired: Wired) -> AbsenceActivities:
 def _erasure(settings: Settings, wired: Wired) -> ErasureActivities:
     redactor = wired.carrier.redactor
     return ErasureActivities(erasers(settings, wired.stores, wired.redis, wired.client, redactor))
+
+
+def certificates(settings: Settings, stores: Repositories) -> Certificates:
+    """What signs for erasures, and writes them down where no restored backup undoes them."""
+    statements = Statements(settings.token_keys)
+    return Certificates(
+        stores.deletions,
+        stores.holds,
+        StoredErasureLog(settings.storage_url, statements),
+        partial(statements.sign, Statement.DELETION),
+        issuer=settings.public_url,
+        backups=timedelta(days=settings.backup_vault_days),
+    )
+
+
+def _deletions(settings: Settings, wired: Wired, messenger: DurableMessenger) -> DeletionActivities:
+    stores, client = wired.stores, wired.client
+    sessions = EndedSessions(stores.sessions, SessionCache(wired.redis, settings.database))
+    return DeletionActivities(
+        DeletionSources(
+            stores.deletions,
+            stores.users,
+            sessions,
+            stores.subject_visits,
+            stores.holds,
+            stores.tenancy,
+            Household(stores.dependants, stores.appointments, stores.consents),
+        ),
+        Commander(client),
+        RunningWork(client),
+        messenger,
+        certificates(settings, stores),
+        link=partial(deletion_link, settings.public_url, settings.id_secret),
+    )
 
 
 def _notices(settings: Settings, wired: Wired) -> NoticeActivities:
@@ -384,7 +435,7 @@ async def _relay(wired: Wired, followers: Sequence[Follower], stop: asyncio.Even
             wired.feed,
             stores.leases,
             wake,
-            outboxes=(stores.tenancy,),
+            outboxes=(stores.tenancy, stores.deletions),
             followers=followers,
         )
         await _until(stop, relay.run())

@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from models.policy import refund_amount
     from models.visits import MOST_MOVES, STEPS, Attend, Attended, Reschedule, Rescheduled
     from workflows import attributes
-    from workflows.booking_steps import advance_step, awaited, hold_step, move_step, order_step, question
+    from workflows.booking_steps import advance_step, awaited, hold_step, move_step, order_step, question, waits
     from workflows.payments import Parties, answered, capture, give_back, guard
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
 
@@ -64,10 +64,9 @@ class BookingWorkflow:
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
         self._day_is_over = False
+        self._let_go = False
         self._commands = asyncio.Lock()
-        self._parties = Parties(
-            tenant_id=command.tenant_id, appointment_id=command.appointment_id, subject_id=command.subject_id
-        )
+        self._parties = Parties.of(command)
         self._deadline = workflow.now() + command.policy.payment_window
         self._release_at = self._deadline + command.policy.payment_grace
 
@@ -149,6 +148,11 @@ class BookingWorkflow:
         """
         if payment_id is None or payment_id != self._settling:
             self._reported = True
+
+    @workflow.signal
+    def let_go(self) -> None:
+        """The patient is to be forgotten: the day of a visit that is over ends at once."""
+        self._let_go = True
 
     @workflow.query
     def status(self) -> WorkflowStatus:
@@ -346,9 +350,7 @@ class BookingWorkflow:
         self._enter(ended.state, ended.payment_state)
 
     async def _give_back(self, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundOutcome | None:
-        if amount <= 0:
-            return None
-        refund = await give_back(self._parties, fact, amount, reason)
+        refund = await give_back(self._parties, fact, amount, reason) if amount > 0 else None
         if refund is None:
             return None
         self._done.append(f"refund of {refund.amount} paise started")
@@ -400,7 +402,7 @@ class BookingWorkflow:
             if self._reported and self._stands:
                 self._reported = False
                 await self._return_strays()
-            elif workflow.now() >= due:
+            elif self._may_go or workflow.now() >= due:
                 await self._turn()
 
     async def _something_happens(self) -> datetime:
@@ -408,8 +410,15 @@ class BookingWorkflow:
         seen, due = (self._state, self._command.start), self._next_turn()
         waiting = awaited(self._command, self._state)
         self._wait_for(waiting.event if waiting else None, due)
-        await until(lambda: self._reported or (self._state, self._command.start) != seen, due, "the visit is over")
+        await until(
+            lambda: self._reported or self._may_go or (self._state, self._command.start) != seen, due, "its end"
+        )
         return due
+
+    @property
+    def _may_go(self) -> bool:
+        """Whether nobody waits for the end of the day any more."""
+        return self._let_go and self._state in (State.COMPLETED, State.NO_SHOW)
 
     def _next_turn(self) -> datetime:
         """When something happens by itself: who has not come is taken not to come any more, and every day ends."""
@@ -422,7 +431,7 @@ class BookingWorkflow:
         async with self._commands:
             if not self._stands:
                 return
-            if workflow.now() >= self._command.closes_at:
+            if self._may_go or workflow.now() >= self._command.closes_at:
                 await self._close_the_day()
             elif self._is(State.CONFIRMED) and workflow.now() >= self._command.no_show_at and workflow.patched(NO_SHOW):
                 await self._step_to(State.NO_SHOW, Attend(actor=SYSTEM))
@@ -491,9 +500,4 @@ class BookingWorkflow:
         )
 
     def _wait_for(self, event: str | None, until: datetime | None) -> None:
-        if event is None or until is None:
-            self._waiting = None
-            workflow.set_current_details(f"{self._state}; nothing is awaited")
-            return
-        self._waiting = WaitingFor(event=event, until=until)
-        workflow.set_current_details(f"{self._state}; waiting for {event} until {until:%Y-%m-%d %H:%M:%S} UTC")
+        self._waiting = waits(self._state, event, until)

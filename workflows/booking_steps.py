@@ -1,8 +1,10 @@
-"""The steps of a booking as its activities take them: built from the command and the time, and nothing else."""
+"""The steps of a booking as its activities take them: built from command and time; and what is read meanwhile."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+
+from temporalio import workflow
 
 from activities.booking import MoveBooking
 from activities.payments import AskPayment, OpenOrder
@@ -104,3 +106,12 @@ def awaited(command: PlaceBooking, state: AppointmentState | None) -> WaitingFor
         return None
     until = command.no_show_at if state is AppointmentState.CONFIRMED else command.closes_at
     return WaitingFor(event=AWAITED[state], until=until)
+
+
+def waits(state: AppointmentState, event: str | None, until: datetime | None) -> WaitingFor | None:
+    """What is awaited, as operators read it too; None where nothing is."""
+    if event is None or until is None:
+        workflow.set_current_details(f"{state}; nothing is awaited")
+        return None
+    workflow.set_current_details(f"{state}; waiting for {event} until {until:%Y-%m-%d %H:%M:%S} UTC")
+    return WaitingFor(event=event, until=until)

@@ -56,6 +56,7 @@ from workflows import attributes
 from workflows.absence_gateway import AbsenceGateway
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
+from workflows.deletions_gateway import DeletionGateway
 from workflows.exports_gateway import ExportsGateway
 from workflows.following_up import FollowUps
 from workflows.messenger import DurableMessenger
@@ -85,6 +86,7 @@ NotedRefund = tuple[RefundRecord, str | None]
 
 __all__ = [
     "AbsenceGateway",
+    "DeletionGateway",
     "DurableMessenger",
     "DurableNotifier",
     "ExportsGateway",
@@ -122,6 +124,7 @@ class WorkflowGateway:
         self.visits = VisitGateway(client, stores.appointments, self._placements)
         self.follow_ups = FollowUps(client)
         self.rights = RightsGateway(client, stores.tenancy)
+        self.deletions = DeletionGateway(client, stores.tenancy)
         self.onboarding = OnboardingGateway(client, stores.applications, stores.tenancy)
         self._router = WebhookRouter(stores.inbox, stores.appointments, stores.payments, self._reporter)
         self._id_secret = id_secret

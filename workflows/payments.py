@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         SettleRefund,
     )
     from models.base import Model
-    from models.booking import Advance, EventType, WaitingFor
+    from models.booking import Advance, EventType, PlaceBooking, WaitingFor
     from models.ids import keyless_refund_id, late_payment_workflow_id, refund_workflow_id
     from models.operations import WorkflowStatus
     from models.payments import (
@@ -64,6 +64,11 @@ class Parties(Model):
     tenant_id: str
     appointment_id: str
     subject_id: str
+
+    @classmethod
+    def of(cls, command: PlaceBooking) -> Parties:
+        """Those of a booking."""
+        return cls(tenant_id=command.tenant_id, appointment_id=command.appointment_id, subject_id=command.subject_id)
 
 
 async def answered(asking: Awaitable[PaymentAnswer]) -> PaymentAnswer:

@@ -9,6 +9,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.payments import LateOrder
+from models.deletions import DeletionRef
 from models.errors import UnavailableError
 from models.ids import booking_workflow_id, late_payment_workflow_id, leave_workflow_id, refund_workflow_id
 from models.payments import RefundRecord
@@ -17,6 +18,7 @@ from models.rights import RightsState
 from models.upkeep import UnheardRequest, UnheardReview, Unsent
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
+from workflows.deletions_gateway import deletion
 from workflows.following_up import FollowUps
 from workflows.messenger import delivery_of
 from workflows.payments import LatePaymentWorkflow, RefundWorkflow
@@ -84,6 +86,10 @@ class Reporter:
         """Have the clock of a request by right run, or its answer passed on. Raises `UnavailableError`."""
         answered = request.state is RightsState.ANSWERED
         await begin(self._client, clock_of(request.about), signal="answered" if answered else None)
+
+    async def begin_deletion(self, about: DeletionRef) -> None:
+        """Have somebody forgotten who has confirmed it. Raises `UnavailableError`."""
+        await begin(self._client, deletion(about))
 
     async def report_refund(self, refund: RefundRecord) -> None:
         """Tell a refund's workflow to look again, starting it where it is gone."""

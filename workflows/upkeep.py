@@ -23,7 +23,7 @@ class UpkeepWorkflow:
         kinds = forgotten.model_dump(include={"words", "strangers", "files"})
         tally = begun.model_copy(update=kinds)
         workflow.set_current_details(
-            f"{tally.leaves} leaves and {tally.messages} messages begun, "
+            f"{tally.leaves} leaves, {tally.messages} messages and {tally.deletions} deletions begun, "
             f"{tally.reviews} low reviews and {tally.requests} requests by right passed on, "
             f"the words of {tally.words} messages and {tally.strangers} strangers forgotten, "
             f"{tally.files} files removed"

@@ -17,6 +17,7 @@ from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, require, scoped
 from models.consents import Answer, Consent, Purpose, holds
+from models.deletions_ports import Leaves
 from models.errors import UnavailableError, not_found
 from models.identity import PLATFORM, Scope, Subject, System
 from models.ids import random_id
@@ -36,14 +37,25 @@ DECLARED: Final = Declared(
 class MongoConsents:
     """Implements `models.consent_ports.ConsentLedger` on the collection `consents`."""
 
-    def __init__(self, database: Database, version: Callable[[Purpose], int]) -> None:
-        """`version` tells which version of a purpose's notice is shown today."""
+    def __init__(
+        self,
+        database: Database,
+        version: Callable[[Purpose], int],
+        leaves: Leaves,
+    ) -> None:
+        """`version` tells which version of a purpose's notice is shown today, `leaves` who is to be forgotten."""
         self._consents: Collection = database["consents"]
         self._version = version
+        self._leaves = leaves
 
     async def allows(self, scope: Scope, subject_id: str, purpose: Purpose) -> bool:
-        """One indexed read. Raises `not_found` for the scope of a tenant: consents are the person's own."""
-        return holds(purpose, await self.last(scope, subject_id, purpose), self._version(purpose))
+        """Two indexed reads: whoever is to be forgotten has taken back everything.
+
+        Raises `not_found` for the scope of a tenant: consents are the person's own.
+        """
+        if not holds(purpose, await self.last(scope, subject_id, purpose), self._version(purpose)):
+            return False
+        return await self._leaves(scope, subject_id) is None
 
     @answering
     async def last(self, scope: Scope, about: str, purpose: Purpose) -> Consent | None:
@@ -55,6 +67,13 @@ class MongoConsents:
             comment=reason_of(scope),
         )
         return None if found is None else _consent(found)
+
+    @answering
+    async def forget(self, scope: Scope, about: str) -> int:
+        """One removal: a line is never changed, but it goes with whom it is about."""
+        _check(scope)
+        done = await self._consents.delete_many(scoped(scope, {"about": about}), comment=reason_of(scope))
+        return done.deleted_count
 
     @answering
     async def record(self, scope: Scope, answer: Answer) -> Consent:

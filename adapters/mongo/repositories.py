@@ -16,6 +16,7 @@ from adapters.mongo.compliance import WRITE_SECONDS, MongoAuditTrail
 from adapters.mongo.consents import MongoConsents
 from adapters.mongo.consultation import MongoConsultations
 from adapters.mongo.day_tokens import MongoTokens
+from adapters.mongo.deletions import MongoDeletions
 from adapters.mongo.dependants import MongoDependants
 from adapters.mongo.documents import MongoDocuments
 from adapters.mongo.encryption import KeyUse, KeyWord, Vault
@@ -23,6 +24,7 @@ from adapters.mongo.erasure import MongoRemains
 from adapters.mongo.exports import MongoExports
 from adapters.mongo.follow_up import MongoFollowUps
 from adapters.mongo.holdings import MongoHoldings
+from adapters.mongo.holds import MongoLegalHolds
 from adapters.mongo.identity import MongoUsers
 from adapters.mongo.invites import MongoInvites
 from adapters.mongo.leases import MongoLeases
@@ -43,6 +45,7 @@ from adapters.mongo.search import MongoSearch
 from adapters.mongo.sessions import MongoSessions
 from adapters.mongo.staff_tasks import MongoStaffTasks
 from adapters.mongo.stops import MongoStops
+from adapters.mongo.subject_visits import MongoSubjectVisits
 from adapters.mongo.templates import MongoTemplates
 from adapters.mongo.tenancy import MongoTenancy
 from adapters.mongo.tries import MongoTries
@@ -109,6 +112,9 @@ class Repositories:
     rights: MongoRightsRequests
     exports: MongoExports
     holdings: MongoHoldings
+    deletions: MongoDeletions
+    holds: MongoLegalHolds
+    subject_visits: MongoSubjectVisits
     offers: MongoOffers
     leases: MongoLeases
     tenancy: MongoTenancy
@@ -141,6 +147,7 @@ class Repositories:
         database = client[addresses.database]
         search = MongoSearch(database)
         directory = MongoDirectory(database, search)
+        deletions = MongoDeletions(database, vault)
         return cls(
             database=database,
             claims=MongoClaims(database, vault, on_time_changed),
@@ -168,12 +175,15 @@ class Repositories:
             practices=MongoPractices(database, directory, search, on_published),
             invites=MongoInvites(database, vault),
             dependants=MongoDependants(database, vault),
-            consents=MongoConsents(database, FileNotices().version),
+            consents=MongoConsents(database, FileNotices().version, deletions.standing),
             tokens=MongoTokens(database),
             consultations=MongoConsultations(database, vault),
             rights=MongoRightsRequests(database, vault),
             exports=MongoExports(database, vault),
             holdings=MongoHoldings(database, vault),
+            deletions=deletions,
+            holds=MongoLegalHolds(database),
+            subject_visits=MongoSubjectVisits(database),
             reviews=MongoReviews(database, vault, on_published),
             documents=MongoDocuments(database, vault),
             uploads=MongoUploads(database, vault),

@@ -13,6 +13,7 @@ from adapters.mongo.encryption import Vault
 from adapters.mongo.scopes import reason_of, scoped
 from models.credentials import OTP_KEPT
 from models.data_classes import DataClass
+from models.deletions import DeletionRef, DeletionState
 from models.identity import Scope
 from models.messaging import OPENING, MessageState
 from models.publishing import LeaveRef, LeaveState
@@ -44,6 +45,7 @@ class MongoUpkeep:
         self._users: Collection = database["users"]
         self._reviews: Collection = database["reviews"]
         self._requests: Collection = database["rights_requests"]
+        self._deletions: Collection = database["deletions"]
         self._vault = vault
 
     @answering
@@ -124,6 +126,19 @@ class MongoUpkeep:
         await collection.update_one(
             scoped(scope, {"_id": key, "version": what.version}), {"$unset": {"unheard": ""}}, comment=reason_of(scope)
         )
+
+    @answering
+    async def unbegun_deletions(self, scope: Scope, before: datetime, limit: int) -> list[DeletionRef]:
+        """One indexed read; whoever begins one takes it out of this state at once."""
+        query: Document = {"state": DeletionState.IDENTITY_CONFIRMED, "confirmed_at": {"$lt": before}}
+        found = await self._deletions.find(
+            scoped(scope, query),
+            dict.fromkeys(DeletionRef.model_fields.keys() - {"deletion_id"}, 1),
+            sort=[("confirmed_at", ASCENDING)],
+            limit=limit,
+            comment=reason_of(scope),
+        ).to_list(None)
+        return [DeletionRef.model_validate({"deletion_id": one.pop("_id"), **one}) for one in found]
 
     @answering
     async def forget_words(self, scope: Scope, before: datetime) -> int:

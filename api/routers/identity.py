@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 
-from api.guards import GUARD_CODES, PUBLIC, OwnAccount, OwnPassword
+from api.guards import GUARD_CODES, PUBLIC, OwnAccount, OwnPassword, OwnSessions
 from api.new_passwords import new_password
 from api.problems import problem_responses
 from api.schemas.identity import (
@@ -138,13 +138,13 @@ async def refresh(request: Request, body: Refresh, services: Wired) -> TokenSet:
 
 
 @router.post("/auth/logout", status_code=204, responses=problem_responses(*GUARD_CODES, Code.NOT_FOUND))
-async def logout(request: Request, caller: OwnAccount, services: Wired) -> None:
+async def logout(request: Request, caller: OwnSessions, services: Wired) -> None:
     """End the session that asks."""
     await services.sessions.log_out(request, caller)
 
 
 @router.get("/auth/sessions", responses=problem_responses(*GUARD_CODES))
-async def sessions(caller: OwnAccount, services: Wired) -> SessionPage:
+async def sessions(caller: OwnSessions, services: Wired) -> SessionPage:
     """Where one is signed in."""
     return SessionPage(
         items=[
@@ -164,6 +164,6 @@ async def sessions(caller: OwnAccount, services: Wired) -> SessionPage:
 @router.delete(
     "/auth/sessions/{session_id}", status_code=204, responses=problem_responses(*GUARD_CODES, Code.NOT_FOUND)
 )
-async def end_session(request: Request, session_id: SessionId, caller: OwnAccount, services: Wired) -> None:
+async def end_session(request: Request, session_id: SessionId, caller: OwnSessions, services: Wired) -> None:
     """End one of one's sessions; within seconds its tokens are worth nothing."""
     await services.sessions.end(request, caller, session_id, EndReason.REVOKED)

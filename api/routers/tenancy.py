@@ -22,6 +22,7 @@ _DEVELOPMENT_ONLY: Final = (
     "reminder_lead_seconds",
     "absence_choice_seconds",
     "deletion_grace_seconds",
+    "retention_seconds",
     "feedback_after_seconds",
     "revisit_after_seconds",
     "export_kept_seconds",

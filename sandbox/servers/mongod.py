@@ -41,6 +41,7 @@ APPLICATION_COLLECTIONS = (
     "invites",
     "leaves",
     "ledger",
+    "legal_holds",
     "message_stops",
     "message_templates",
     "notices",

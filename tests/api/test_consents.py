@@ -135,7 +135,7 @@ async def test_a_changed_notice_asks_again(api: Api, stores: Repositories, tmp_p
     async with api.client("other_patient") as client:
         await ok(await client.put(f"{CONSENTS}/whatsapp", json=YES))
     services, newer = api.services, with_another_whatsapp(tmp_path)
-    ledger = MongoConsents(stores.database, newer.version)
+    ledger = MongoConsents(stores.database, newer.version, stores.deletions.standing)
     changed = Consenting(ledger, stores.dependants, newer, Statements(api.settings.token_keys), services.audit)
     caller = ACCOUNTS["other_patient"].principal("ses_1")
     about = await changed.about(caller, None)

@@ -51,7 +51,8 @@ SECURED: Final = [one for one in OPERATIONS if one.secured]
 OF_APPOINTMENTS: Final = [one for one in SECURED if "{appointment_id}" in one.path]
 READS: Final = [one for one in OF_APPOINTMENTS if one.method == "GET" and one.id != "events"]
 NO_APPLICATION: Final = "app_" + "a" * 26
-GUARDED: Final = [one for one in SECURED if PERMISSION_OF.get(one.id) is not Permission.ACCOUNT_OWN]
+EVERYBODYS: Final = {Permission.ACCOUNT_OWN, Permission.SESSION_OWN}
+GUARDED: Final = [one for one in SECURED if PERMISSION_OF.get(one.id) not in EVERYBODYS]
 """What not everybody may do who has signed in."""
 
 OWN_REFUSALS: Final = {Code.CREDENTIALS_INVALID, Code.TOKEN_INVALID, Code.OTP_INVALID}
@@ -118,6 +119,8 @@ class Scene(NamedTuple):
             "review_id": review_id(appointment.id),
             "task_id": staff_task_id(appointment.id, TaskKind.LOW_RATING),
             "request_id": "rrq_" + "a" * 26,
+            "deletion_id": "del_" + "a" * 26,
+            "hold_id": "hld_" + "a" * 26,
             "clinic_id": appointment.clinic_id,
             "user_id": ACCOUNTS["staff"].id,
             "application_id": NO_APPLICATION,
@@ -328,7 +331,8 @@ async def test_no_list_of_others_holds_anything_of_the_tenant_s(
     scene: Scene, database: Database[Json], operation: Operation
 ) -> None:
     """Whatever the query names: each parameter that takes an id is sent those of the tenant's things."""
-    ids = {**scene.ids(scene.held), "patient_id": ACCOUNTS["patient"].id, "clinic_id": scene.held.clinic_id}
+    patient = ACCOUNTS["patient"].id
+    ids = {**scene.ids(scene.held), "patient_id": patient, "subject_id": patient, "clinic_id": scene.held.clinic_id}
     queries: list[dict[str, str]] = [{}]
     for name in operation.query:
         if name.endswith("_id"):
@@ -367,6 +371,8 @@ NAMED_IN_BODIES: Final[dict[str, InBody | str]] = {
     "put_template dlt_template_id": "the operators' own, and nothing of ours",
     "claim_grievance appointment_id": "that only one's own can be named is tested with requests by right",
     "claim_correction appointment_id": "likewise",
+    "ask_deletion dependant_id": InBody(ACCOUNTS["other_patient"], {}, {"dependant_id": DEPENDANT.id}),
+    "place_hold subject_id": "the platform's admins say of whom nothing may be erased, at whichever tenant",
     "place provider_id": "anybody may book anywhere",
     "place service_id": "anybody may book anywhere; a provider's service that is none of theirs is tested with placing",
     "place patient.dependant_id": InBody(

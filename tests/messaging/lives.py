@@ -330,7 +330,12 @@ class Lives:
 
     def _messages(self) -> MessagingActivities:
         return MessagingActivities(
-            self.stores.notifications, FileTexts(), self.fates, self.stores.stops, senders=SENDERS
+            self.stores.notifications,
+            FileTexts(),
+            self.fates,
+            self.stores.stops,
+            senders=SENDERS,
+            leaves=self.stores.deletions.standing,
         )
 
     async def booked(self, reader: Account) -> PlaceBooking:

@@ -22,7 +22,7 @@ from activities.messaging import Delivery, MessagingActivities
 from adapters.mongo.repositories import Repositories
 from adapters.texts import FileTexts
 from models.errors import DeliveryError, UnavailableError
-from models.identity import Tenant
+from models.identity import Scope, Tenant
 from models.ids import random_id
 from models.messaging import Channel, Letter, Message, MessageState, Word
 from tests.adapters.mongo.builders import a_message
@@ -77,6 +77,11 @@ class Provider:
         return Word(state=self._chance.choice([MessageState.SENT, MessageState.DELIVERED]), provider_id=provider_id)
 
 
+async def _nobody(scope: Scope, subject_id: str) -> None:
+    """Nobody leaves."""
+    del scope, subject_id
+
+
 class Run:
     """One message's life, drawn from one number."""
 
@@ -97,6 +102,7 @@ class Run:
             self.provider,
             stores.stops,
             senders={Channel.SMS: SENDER, Channel.WHATSAPP: f"whatsapp:{SENDER}"},
+            leaves=_nobody,
         )
 
     async def play(self) -> MessageState:

@@ -25,6 +25,7 @@ from workers.main import BOOKING_WORKFLOWS, BULK_WORKFLOWS, NOTIFY_WORKFLOWS, wo
 HISTORIES: Final = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 PATHS: Final = frozenset(
     {
+        "account_closed",
         "at_clinic",
         "affected",
         "away",
@@ -34,10 +35,13 @@ PATHS: Final = frozenset(
         "cancelled_while_preparing",
         "captured_by_bank",
         "day_over",
+        "deletion_held",
+        "deletion_taken_back",
         "expired",
         "followed_up",
         "followed_up_low",
         "followed_up_unwanted",
+        "forgotten",
         "free",
         "kept_up",
         "late_authorized",

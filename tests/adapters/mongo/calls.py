@@ -13,6 +13,7 @@ from models.booking import AppointmentQuery, AppointmentState, EventType, Intake
 from models.compliance import AuditQuery
 from models.credentials import OTP_KEPT
 from models.day_list_ports import DayQuery, DoctorsTokens
+from models.deletions import Deletion
 from models.exports import Export
 from models.identity import Public, Scope, Subject, System
 from models.messaging import Message, MessageState, Template, Word
@@ -36,6 +37,7 @@ from models.staff_tasks import StaffTask
 from models.tenancy import Domain, TenantSettings
 from tests.adapters.mongo import (
     absence_calls,
+    deletion_calls,
     erasure_calls,
     export_calls,
     follow_up_calls,
@@ -101,6 +103,7 @@ class World:
     task: StaffTask
     right: RightsRequest
     export: Export
+    deletion: Deletion
 
     @property
     def transaction(self) -> LedgerTransaction:
@@ -171,6 +174,7 @@ async def build(stores: Repositories) -> World:
         task=await follow_up_calls.build(stores, appointment),
         right=await rights_calls.build(stores, ended),
         export=await export_calls.build(stores, appointment),
+        deletion=await deletion_calls.build(stores, ended),
     )
 
 
@@ -213,6 +217,7 @@ def on_records(stores: Repositories, world: World) -> dict[str, Call]:
         **rights_calls.on_records(stores, world.right),
         **erasure_calls.on_records(stores, world.clinic.tenant_id, world.people.account),
         **export_calls.on_records(stores, world.export),
+        **deletion_calls.on_records(stores, world.deletion),
         "audit.page": lambda scope: _items(stores.audit.page(scope, AuditQuery(action="record.read"), None)),
         **_on_seals(stores, world),
         "audit.looks": lambda scope: _items(stores.audit.looks(scope, world.appointment.subject_id, 5, None)),
@@ -474,6 +479,7 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         "upkeep.forget_words": lambda scope: stores.upkeep.forget_words(scope, DAY),
         "upkeep.forget_strangers": lambda scope: stores.upkeep.forget_strangers(scope, now() + 2 * OTP_KEPT, 5),
         **people.of_everybody(stores),
+        **deletion_calls.of_everybody(stores),
         **review_calls.of_everybody(stores, provider.id),
         **of_the_platform(stores, clinic, provider),
     }

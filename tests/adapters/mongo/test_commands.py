@@ -91,6 +91,8 @@ UNSCOPED: Final = {
     "applications.drained": "the relay serves all tenants",
     "tenancy.entries": "the relay serves all tenants",
     "tenancy.carried": "the relay serves all tenants",
+    "deletions.entries": "the relay serves all tenants",
+    "deletions.carried": "the relay serves all tenants",
     "audit.append": "entries carry their tenant, and are only ever added",
     "inbox.store": "what the gateway says belongs to the installation until it is matched",
     "inbox.waiting": "likewise",

@@ -54,7 +54,7 @@ async def test_another_notice_asks_again(stores: Repositories) -> None:
     person = new("usr")
     for purpose in (Purpose.WHATSAPP, Purpose.CARE):
         await stores.consents.record(Subject(person), an_answer(person, purpose=purpose))
-    later = MongoConsents(stores.database, lambda _: 2)
+    later = MongoConsents(stores.database, lambda _: 2, stores.deletions.standing)
     assert not await later.allows(ANYBODY, person, Purpose.WHATSAPP)
     assert await later.allows(ANYBODY, person, Purpose.CARE)
 

@@ -1,0 +1,126 @@
+"""Certificates of erasure: issued when a deletion ends, issued anew when what it left behind goes too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from models.data_classes import DataClass, RetentionClass
+from models.deletions import Deletion, LogEntry, Retained, certificate_of
+from models.deletions_ports import CertificateSigner, Deletions, Due, ErasureLog
+from models.erasure import ErasureReceipt
+from models.errors import Code, UnavailableError, VisitNowError, not_found
+from models.holds import LegalHolds, held_by
+from models.identity import System
+
+CERTIFYING: Final = System("what is kept of those who are to be forgotten, at whichever tenant")
+_MOST_AT_ONCE: Final = 10
+"""Nobody else changes a deletion that has come to its end more often while a certificate is signed."""
+
+
+class Certificates:
+    """Says under our name what went, what stays until when, and from when on no backup opens it any more."""
+
+    def __init__(
+        self,
+        deletions: Deletions,
+        holds: LegalHolds,
+        log: ErasureLog,
+        sign: CertificateSigner,
+        *,
+        issuer: str,
+        backups: timedelta,
+    ) -> None:
+        """`issuer` is our public address; `backups` is how long a backup of the key vault is kept."""
+        self._deletions = deletions
+        self._holds = holds
+        self._log = log
+        self._sign = sign
+        self._issuer = issuer
+        self._backups = backups
+
+    async def log(self, deletion: Deletion, at: datetime, erased: Sequence[RetentionClass] = ()) -> None:
+        """Write to object storage what a restored backup must not bring back."""
+        if deletion.confirmed_at is None or deletion.restricted_at is None:
+            raise VisitNowError(Code.STATE_CONFLICT)
+        gone = {one.retained_under: one.erased_at for one in deletion.retained if one.erased_at is not None}
+        receipts = {one.data_class: one.at for one in deletion.receipts}
+        await self._log.keep(
+            LogEntry(
+                deletion_id=deletion.id,
+                subject_id=deletion.subject_id,
+                requested_at=deletion.requested_at,
+                confirmed_at=deletion.confirmed_at,
+                restricted_at=deletion.restricted_at,
+                erased={**dict.fromkeys(erased, at), **receipts, **gone},
+                retained=deletion.retained,
+                at=at,
+            )
+        )
+
+    async def issue(self, deletion_id: str, at: datetime) -> Deletion:
+        """Sign what a deletion that has ended comes to. Raises `not_found`."""
+        for _ in range(_MOST_AT_ONCE):
+            deletion = await self._deletions.find(CERTIFYING, deletion_id)
+            if deletion is None:
+                raise not_found()
+            said = deletion.model_copy(
+                update={
+                    "erased_at": deletion.erased_at or at,
+                    "backups_lapse_at": self._backups_lapse_at(deletion),
+                    "certificate_number": deletion.certificate_number + 1,
+                }
+            )
+            signed = self._sign(certificate_of(said, at, issuer=self._issuer))
+            if await self._deletions.certify(CERTIFYING, said, signed):
+                if said.dependant_id is None:
+                    await self.log(said, at)
+                return said.model_copy(update={"certificate": signed})
+        msg = "the deletion changes faster than it can be certified"
+        raise UnavailableError(msg)
+
+    def _backups_lapse_at(self, deletion: Deletion) -> datetime | None:
+        """When the last backup of a destroyed key goes; None where none was destroyed."""
+        sealed = {RetentionClass(one.value) for one in DataClass}
+        destroyed = [one.at for one in deletion.receipts if one.data_class in sealed]
+        return max(destroyed) + self._backups if destroyed else None
+
+    async def due(self, now: datetime, limit: int) -> list[Due]:
+        """What was left behind and is to go now; what a hold keeps stays, and its new time is put on paper."""
+        due = list[Due]()
+        for one in await self._deletions.retained_due(CERTIFYING, now, limit):
+            holds = await self._holds.standing(CERTIFYING, one.subject_id, now)
+            hold = held_by(holds, one.retained_under, now)
+            if hold is None:
+                due.append(one)
+                continue
+            kept = {"until": hold.until, "hold_id": hold.id}
+            await self._settle(one.deletion_id, one.retained_under, kept)
+            await self.issue(one.deletion_id, now)
+        return due
+
+    async def amend(
+        self, deletion_id: str, retained_under: RetentionClass, receipts: Sequence[ErasureReceipt], at: datetime
+    ) -> Deletion:
+        """Say that what stayed under that rule is gone too; the certificate is issued anew."""
+        await self._deletions.receive(CERTIFYING, deletion_id, receipts)
+        await self._settle(deletion_id, retained_under, {"erased_at": at})
+        return await self.issue(deletion_id, at)
+
+    async def _settle(self, deletion_id: str, retained_under: RetentionClass, change: dict[str, object]) -> None:
+        for _ in range(_MOST_AT_ONCE):
+            deletion = await self._deletions.find(CERTIFYING, deletion_id)
+            if deletion is None:
+                raise not_found()
+            after = tuple(_changed(one, retained_under, change) for one in deletion.retained)
+            if after == deletion.retained or await self._deletions.settle(CERTIFYING, deletion, after):
+                return
+        msg = "the deletion changes faster than it can be settled"
+        raise UnavailableError(msg)
+
+
+def _changed(retained: Retained, retained_under: RetentionClass, change: dict[str, object]) -> Retained:
+    if retained.retained_under is not retained_under or retained.erased_at is not None:
+        return retained
+    return retained.model_copy(update=change)

@@ -1,0 +1,85 @@
+"""Legal holds: placed and lifted by the platform's admins, each act audited, each waiting deletion told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fastapi import Request
+
+from api.audit import AuditLog
+from api.problems import invalid
+from models.data_classes import RetentionClass
+from models.deletions import OPEN
+from models.deletions_ports import Deletions
+from models.errors import Code, VisitNowError
+from models.holds import MOST_HOLDS, HoldReason, LegalHold, LegalHolds
+from models.identity import PLATFORM, Principal, System, Tenant
+from models.ids import derived_id, random_id
+from workflows.gateway import DeletionGateway
+
+HOLDING = System("a legal hold is about a person, at whichever tenant")
+
+
+class Holding:
+    """Keeps what may not be erased."""
+
+    def __init__(
+        self, holds: LegalHolds, deletions: Deletions, gateway: DeletionGateway, audit: AuditLog, *, key: bytes
+    ) -> None:
+        """`key` derives the ids of repeated requests."""
+        self._holds = holds
+        self._deletions = deletions
+        self._gateway = gateway
+        self._audit = audit
+        self._key = key
+
+    async def place(
+        self,
+        request: Request,
+        caller: Principal,
+        about: tuple[str, RetentionClass | None],
+        why: tuple[HoldReason, str, datetime],
+        key: str | None,
+    ) -> LegalHold:
+        """Forbid to erase something until a day. Raises `invalid`, `idempotency_key_reused`, `state_conflict`."""
+        (subject_id, retained_under), (reason, reference, until) = about, why
+        now = datetime.now(UTC).replace(microsecond=0)
+        if until <= now:
+            raise invalid("until", "past", "A hold ends in the future")
+        if retained_under is RetentionClass.NONE:
+            raise invalid("retained_under", "none", "What no rule keeps cannot be held by class: hold everything")
+        if len(await self._holds.standing(HOLDING, subject_id, now)) >= MOST_HOLDS:
+            raise VisitNowError(Code.STATE_CONFLICT, f"{MOST_HOLDS} holds stand on this person already")
+        wanted = LegalHold(
+            id=random_id("hld") if key is None else derived_id("hld", self._key, caller.subject, key),
+            subject_id=subject_id,
+            retained_under=retained_under,
+            reason=reason,
+            reference=reference,
+            placed_by=caller.subject,
+            placed_at=now,
+            until=until.replace(microsecond=0),
+        )
+        await self._audit.act(request, caller, f"hold:{wanted.id}")
+        kept = await self._holds.place(Tenant(PLATFORM), wanted)
+        if kept.model_copy(update={"placed_at": now, "lifted_at": None, "lifted_by": None}) != wanted:
+            raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
+        await self._tell(subject_id)
+        return kept
+
+    async def lift(self, request: Request, caller: Principal, hold_id: str) -> None:
+        """End one before its time. Raises `not_found`."""
+        await self._audit.act(request, caller, f"hold:{hold_id}")
+        lifted = await self._holds.lift(Tenant(PLATFORM), hold_id, caller.subject, datetime.now(UTC))
+        await self._tell(lifted.subject_id)
+
+    async def standing(self, request: Request, caller: Principal, subject_id: str | None) -> Sequence[LegalHold]:
+        """Those that stand on a person, or on anybody."""
+        await self._audit.act(request, caller, f"holds:{subject_id or 'all'}")
+        return await self._holds.standing(Tenant(PLATFORM), subject_id, datetime.now(UTC))
+
+    async def _tell(self, subject_id: str) -> None:
+        for one in await self._deletions.of_subject(HOLDING, subject_id):
+            if one.state in OPEN and one.confirmed_at is not None:
+                await self._gateway.changed(one.id)

@@ -1,0 +1,67 @@
+"""The worker is killed at any step of a deletion: another one goes on, and everything is gone once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from models.policy import TenantPolicy
+from sandbox.servers.stack import Addresses
+from tests import clinics
+from tests.booking.support import book_paid, temporal
+from tests.clinics import offer
+from tests.faults import dying
+from tests.invariants import collect, violations
+from tests.stack import Stack, eventually, running
+from tests.trust.leavers import REQUESTS, code_to, codes_to, set_policy, somebody_new
+
+pytestmark = pytest.mark.timeout(240)
+
+QUICK: Final = TenantPolicy(max_unpaid_holds=10_000, deletion_grace_seconds=1, day_grace_hours=0)
+NOTHING: Final = {"identity": 0, "clinical": 0, "financial": 0, "logs": 0}
+STEPS: Final = ("begin", "tell", "restrict", "settle", "plan", "decide", "note", "certify")
+IN_CI: Final = frozenset({"before:deletions.restrict", "after:erasure.erase"})
+
+
+def _points() -> list[ParameterSet]:
+    """Each step before and after; those that are not sampled run with the fault matrix."""
+    points = [f"{moment}:deletions.{step}" for step in STEPS for moment in ("before", "after")]
+    points += ["before:erasure.erase", "after:erasure.erase"]
+    return [pytest.param(one, marks=() if one in IN_CI else (pytest.mark.fault_matrix,)) for one in points]
+
+
+@pytest.fixture(scope="module")
+def stack(servers: Addresses, module_database_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose worker dies."""
+    folder = tmp_path_factory.mktemp("stack")
+    with running(servers, f"{module_database_name}_died", folder, QUICK, catalogue=clinics.catalogue(QUICK)) as started:
+        set_policy(started, retention_seconds=NOTHING)
+        yield started
+
+
+@pytest.mark.parametrize("point", _points())
+async def test_the_worker_is_killed(stack: Stack, point: str) -> None:
+    async with somebody_new(stack, "Canary Killed") as leaver:
+        await book_paid(stack, leaver.client, offer("steady", "visit"))
+        async with dying(stack, point):
+            seen = await codes_to(stack, leaver.phone)
+            await leaver.asks()
+            code = await code_to(stack, leaver.phone, seen)
+            # Whoever is told that it took too long looks what became of it.
+            answer = await leaver.client.post(f"{REQUESTS}/{leaver.deletion}/confirm", json={"code": code})
+            assert answer.status_code in {200, 503}, answer.text
+            await leaver.until("erased", seconds=90)
+        said = (await leaver.certificate())["certificate"]
+        assert (said["number"], said["retained"]) == (1, [])
+        [refund] = stack.db.refunds.find({"subject_id": leaver.id})
+        assert refund["state"] == "processed"
+
+        async def told() -> list[str]:
+            texts = [one["text"] for one in await stack.messages(leaver.phone)]
+            return [one for one in texts if "to be deleted" in one or "is closed" in one]
+
+        assert len(await eventually(told, lambda texts: len(texts) >= 2)) == 2, "nothing is told twice"
+    assert violations(await collect(stack, await temporal(stack))) == []

@@ -1,0 +1,234 @@
+"""A deletion from its confirmation to its certificate: taken back, warned of, held, certified, certified anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from adapters.settings import Settings
+from adapters.tokens import Statement
+from models.data_classes import RetentionClass
+from models.deletions import DeletionState
+from models.erasure import STORES, Store
+from models.errors import Code, VisitNowError
+from models.messaging import Template
+from models.policy import TenantPolicy
+from sandbox.servers.stack import Addresses
+from tests.adapters.mongo.people import a_session, now
+from tests.installation import installed
+from tests.stack import eventually
+from tests.trust.forgetting import MEANWHILE, NOTHING_STAYS, TEST, Farewell, closed, forgotten, held, taken_back
+from workflows.deletions import DeletionWorkflow
+
+CLASSES = set(RetentionClass) - {RetentionClass.NONE}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def desk(
+    servers: Addresses, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Farewell]:
+    async with installed(servers, settings) as (stores, client):
+        at_work = Farewell(stores, client, settings, tmp_path_factory.mktemp("log"))
+        async with at_work.at_work():
+            yield at_work
+
+
+async def test_somebody_is_forgotten(desk: Farewell) -> None:
+    deletion = await forgotten(desk)
+    done = await desk.found(deletion.id)
+    assert (done.state, done.retained, done.waits_for) == (DeletionState.ERASED, (), ())
+    asked = {
+        (one.store, data_class)
+        for one in desk.erasers.values()
+        for who, data_class in one.asked
+        if who == done.subject_id
+    }
+    assert asked == {(store, one) for store in STORES for one in CLASSES}
+    assert {(one.store, one.data_class) for one in done.receipts} == asked
+    told = desk.mail.about(deletion.id)
+    assert told == [Template.DELETION_BEGUN, Template.ACCOUNT_CLOSED]
+    account = await desk.stores.users.find(TEST, done.subject_id)
+    assert account is not None
+    assert account.removed_at is not None
+    facts = desk.statements.read(Statement.DELETION, done.certificate or "")
+    assert facts["deletion"] == done.id
+    assert len(list(facts["receipts"])) == len(asked)  # type: ignore[call-overload]  # JSON, as it is read back
+    assert done.backups_lapse_at is not None
+    assert done.backups_lapse_at - (done.erased_at or now()) < timedelta(days=7)
+    [entry] = [one for one in await desk.log.since(done.requested_at) if one.deletion_id == done.id]
+    assert set(entry.erased) == CLASSES
+
+
+async def test_what_a_law_keeps_is_listed_and_amended_when_it_goes(desk: Farewell) -> None:
+    deletion = await closed(desk)
+    done = await desk.found(deletion.id)
+    assert {one.retained_under for one in done.retained} == {RetentionClass.IDENTITY, RetentionClass.LOGS}
+    assert done.certificate_number == 1
+    later = datetime.now(UTC) + timedelta(days=366)
+    due = [one for one in await desk.certificates.due(later, 100) if one.deletion_id == deletion.id]
+    assert {one.retained_under for one in due} == {RetentionClass.IDENTITY, RetentionClass.LOGS}
+    for one in due:
+        receipts = await desk.erasers[Store.MONGODB].erase(one.subject_id, one.retained_under, later)
+        await desk.certificates.amend(one.deletion_id, one.retained_under, receipts, later)
+    amended = await desk.found(deletion.id)
+    assert amended.certificate_number == 3
+    assert {one.erased_at is not None for one in amended.retained} == {True}
+    assert desk.statements.read(Statement.DELETION, amended.certificate or "")["number"] == 3
+    assert [one for one in await desk.certificates.due(later, 100) if one.deletion_id == deletion.id] == []
+    [entry] = [one for one in await desk.log.since(deletion.requested_at) if one.deletion_id == deletion.id]
+    assert {RetentionClass.IDENTITY, RetentionClass.LOGS} <= set(entry.erased)
+
+
+async def test_what_a_hold_keeps_is_not_due_and_says_so(desk: Farewell) -> None:
+    await desk.policy(MEANWHILE)
+    deletion, handle = await desk.leaves()
+    [left] = await handle.result()
+    assert left.retained_under is RetentionClass.IDENTITY
+    hold = await desk.holds(deletion.subject_id, timedelta(days=30))
+    assert [one for one in await desk.certificates.due(left.until, 100) if one.deletion_id == deletion.id] == []
+    prolonged = await desk.found(deletion.id)
+    assert [(one.until, one.hold_id) for one in prolonged.retained] == [(hold.until, hold.id)]
+    assert prolonged.certificate_number == 2
+
+
+async def test_second_thoughts(desk: Farewell) -> None:
+    deletion = await taken_back(desk)
+    after = await desk.found(deletion.id)
+    assert after.state is DeletionState.CANCELLED
+    assert desk.mail.about(deletion.id) == [Template.DELETION_BEGUN, Template.DELETION_CANCELLED]
+    account = await desk.stores.users.find(TEST, deletion.subject_id)
+    assert account is not None
+    assert account.removed_at is None
+    assert not any(who == deletion.subject_id for one in desk.erasers.values() for who, _ in one.asked)
+
+
+async def test_a_word_that_is_not_so_closes_nothing(desk: Farewell) -> None:
+    deletion, handle = await desk.leaves(timedelta(days=7))
+    await desk.until(deletion.id, DeletionState.GRACE)
+    await handle.signal(DeletionWorkflow.cancelled)
+    await handle.signal(DeletionWorkflow.changed)
+    status = await eventually(lambda: handle.query(DeletionWorkflow.status), lambda seen: seen.waiting_for is not None)
+    assert (status.state, status.waiting_for.event if status.waiting_for else None) == ("grace", "second thoughts")
+    assert (await desk.found(deletion.id)).state is DeletionState.GRACE
+    await desk.takes_back(deletion.id)
+    await handle.signal(DeletionWorkflow.cancelled)
+    assert await handle.result() == ()
+
+
+async def test_a_lost_word_of_second_thoughts_is_found_at_the_end_of_the_grace(desk: Farewell) -> None:
+    deletion, handle = await desk.leaves(timedelta(seconds=2))
+    await desk.until(deletion.id, DeletionState.GRACE)
+    await desk.takes_back(deletion.id)
+    assert await handle.result() == ()
+    assert (await desk.found(deletion.id)).state is DeletionState.CANCELLED
+
+
+async def test_a_hold_stands_in_the_way_until_it_is_lifted(desk: Farewell) -> None:
+    deletion = await held(desk)
+    assert (await desk.found(deletion.id)).state is DeletionState.ERASED
+
+
+async def test_a_hold_ends_by_itself(desk: Farewell) -> None:
+    await desk.policy(NOTHING_STAYS)
+    deletion, handle = await desk.leaves(timedelta(seconds=1))
+    await desk.holds(deletion.subject_id, timedelta(seconds=12))
+    waiting = await desk.until(deletion.id, DeletionState.LEGAL_HOLD)
+    assert "legal hold" in (await eventually(lambda: desk.found(waiting.id), lambda one: bool(one.waits_for))).waits_for
+    await handle.result()
+    assert (await desk.found(deletion.id)).state is DeletionState.ERASED
+
+
+async def test_sessions_end_with_the_confirmation(desk: Farewell) -> None:
+    deletion, handle = await desk.leaves(timedelta(days=7))
+    await desk.until(deletion.id, DeletionState.GRACE)
+    account = await desk.stores.users.find(TEST, deletion.subject_id)
+    assert account is not None
+    during = a_session(account)
+    await desk.stores.sessions.add(TEST, during)
+    assert (await desk.stores.sessions.live(TEST, account.id, now()))[0].id == during.id
+    await handle.terminate()
+
+
+async def test_stores_that_are_away_are_waited_for(desk: Farewell) -> None:
+    await desk.policy(NOTHING_STAYS)
+    for store in STORES:
+        desk.erasers[store].away = 2
+    deletion, handle = await desk.leaves()
+    await handle.result()
+    done = await desk.found(deletion.id)
+    assert done.state is DeletionState.ERASED
+    assert {(one.store, one.data_class) for one in done.receipts} == {
+        (store, one) for store in STORES for one in CLASSES
+    }
+    asked = [desk.erasers[store].asked[deletion.subject_id, one] for store in STORES for one in CLASSES]
+    assert set(asked) == {1}
+
+
+async def test_nobody_has_two_deletions_that_go_on(desk: Farewell) -> None:
+    deletion, handle = await desk.leaves(timedelta(days=7))
+    another = deletion.model_copy(update={"id": "del_another", "state": DeletionState.REQUESTED})
+    kept = await asyncio.gather(*(desk.stores.deletions.add(TEST, another) for _ in range(5)))
+    assert {one.id for one in kept} == {deletion.id}
+    await desk.until(deletion.id, DeletionState.GRACE)
+    await desk.takes_back(deletion.id)
+    await handle.signal(DeletionWorkflow.cancelled)
+    await handle.result()
+    assert (await desk.stores.deletions.add(TEST, another)).id == another.id
+
+
+async def test_closing_and_taking_back_at_once_come_to_one_of_both(desk: Farewell) -> None:
+    for _ in range(3):
+        deletion, handle = await desk.leaves(timedelta(days=7))
+        await desk.until(deletion.id, DeletionState.GRACE)
+        to = (DeletionState.RESTRICTED, DeletionState.CANCELLED)
+        states = await asyncio.gather(*(desk.stores.deletions.advance(TEST, deletion.id, one, now()) for one in to))
+        assert len({one.state for one in states}) == 1
+        await handle.terminate()
+
+
+async def test_a_restored_database_is_told_of_it(desk: Farewell) -> None:
+    deletion = await forgotten(desk)
+    [entry] = [one for one in await desk.log.since(deletion.requested_at) if one.deletion_id == deletion.id]
+    await desk.stores.database["deletions"].delete_one({"_id": deletion.id})
+    await desk.stores.deletions.restore(TEST, entry)
+    await desk.stores.deletions.restore(TEST, entry)
+    back = await desk.found(deletion.id)
+    assert (back.state, back.subject_id, back.retained) == (DeletionState.ERASED, deletion.subject_id, entry.retained)
+    issued = await desk.certificates.issue(deletion.id, datetime.now(UTC))
+    assert issued.certificate is not None
+
+
+async def test_an_entry_of_somebody_else_is_not_believed(desk: Farewell, tmp_path: Path) -> None:
+    await forgotten(desk)
+    other = Farewell(desk.stores, desk.client, Settings(), tmp_path)
+    (tmp_path / "erasures").mkdir()
+    (tmp_path / "erasures" / "del_a.json").write_text("not.signed.byus")
+    with pytest.raises(ValueError, match="not one of ours"):
+        await other.log.since(datetime(2020, 1, 1, tzinfo=UTC))
+
+
+async def test_what_is_not_there_cannot_move(desk: Farewell) -> None:
+    with pytest.raises(VisitNowError) as refused:
+        await desk.stores.deletions.advance(TEST, "del_nobody", DeletionState.GRACE, now())
+    assert refused.value.code is Code.NOT_FOUND
+
+
+async def test_the_warning_comes_two_days_before(desk: Farewell) -> None:
+    await desk.policy(TenantPolicy())
+    deletion, handle = await desk.leaves(timedelta(days=2, seconds=2))
+    await eventually(
+        lambda: _told(desk, deletion.id), lambda told: told == [Template.DELETION_BEGUN, Template.DELETION_DUE]
+    )
+    assert (await desk.found(deletion.id)).state is DeletionState.GRACE
+    await desk.takes_back(deletion.id)
+    await handle.signal(DeletionWorkflow.cancelled)
+    await handle.result()
+
+
+async def _told(desk: Farewell, deletion_id: str) -> list[Template]:
+    return desk.mail.about(deletion_id)
