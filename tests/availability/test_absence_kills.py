@@ -69,7 +69,7 @@ def _choice(point: str) -> int:
     """Seconds to choose. A worker that dies before everybody is told is replaced within them: an offer whose time is
     over is told to nobody.
     """
-    return 10 if point.endswith("absence.settle") else 45
+    return 15 if point == IN_CI else 45
 
 
 @pytest.mark.timeout(300)

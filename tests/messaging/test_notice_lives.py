@@ -28,6 +28,9 @@ from tests.installation import installed
 from tests.messaging.lives import Life, Lives
 from tests.messaging.readers import a_reader
 
+pytestmark = pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")
+"""The library's word about a local step that ended just when its workflow made room for another one."""
+
 TEST: Final = System("tests")
 AT_ONCE: Final = 64
 """So many are told side by side: most of a life is waiting."""
