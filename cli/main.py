@@ -26,6 +26,7 @@ MODULES: Final = {
     "backup": "cli.backup",
     "restore": "cli.restore",
     "drill": "cli.drill",
+    "retention": "cli.retention",
     "doctor": "cli.doctor",
     "sightings": "cli.sightings",
     "openapi": "cli.openapi",

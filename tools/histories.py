@@ -54,6 +54,7 @@ from tests.rights.support import RIGHTS, RightsDesk
 from tests.stack import LONG, Stack, eventually, running
 from tests.trust.export_support import EXPORTS, Exporter
 from tests.trust.forgetting import DELETIONS, Farewell
+from tests.trust.retaining import RETENTIONS, Archive
 
 HISTORIES: Final = Path(__file__).parents[1] / "tests" / "histories"
 UNDISTURBED: Final = tuple(name for name in PATHS if name not in {"hurried", "seat_cancelled"})
@@ -227,6 +228,15 @@ async def export_deletions(desk: Farewell) -> None:
             await _save(desk.client, f"{name}.deletion", deletion_workflow_id(deletion.id))
 
 
+async def export_retention(archive: Archive) -> None:
+    """Write the histories of turns of the retention, in place of those that were there."""
+    for old in HISTORIES.glob("*.retention.json"):
+        old.unlink()
+    async with archive.at_work():
+        for name, play in RETENTIONS.items():
+            await _save(archive.client, f"{name}.retention", await play(archive))
+
+
 async def export_absences(stack: Stack, temporal: Client) -> None:
     """Write the histories of a leave and of its absence, in place of those that were there."""
     leave = await an_absence(stack)
@@ -292,6 +302,7 @@ async def _alone(settings: Settings) -> None:
         with tempfile.TemporaryDirectory() as folder:
             await export_exports(Exporter(stores, client, Path(folder).as_uri()))
             await export_deletions(Farewell(stores, client, settings, Path(folder)))
+            await export_retention(Archive(stores, client, alone, Path(folder)))
     finally:
         await stores.close()
 

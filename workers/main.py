@@ -33,6 +33,7 @@ from activities.operations import OperationsActivities
 from activities.payments import PaymentActivities
 from activities.practices import PracticeActivities
 from activities.reminders import ReminderActivities
+from activities.retention import Ages, RetentionActivities
 from activities.rights import RightsActivities
 from activities.upkeep import UpkeepActivities
 from adapters.carriers import CarrierByChannel, carriers, senders_of
@@ -46,6 +47,7 @@ from adapters.files import ObjectFiles
 from adapters.invites import MailedInvites
 from adapters.mongo.changes import ChangeWake
 from adapters.mongo.repositories import Repositories
+from adapters.objects import Objects
 from adapters.razorpay import RazorpayGateway
 from adapters.redis.client import RedisClient
 from adapters.redis.client import connect as connect_redis
@@ -88,6 +90,7 @@ from workflows.policies import BOOKING_QUEUE, BULK_QUEUE, GATEWAY_QUEUE, NOTIFY_
 from workflows.reminders import ReminderWorkflow
 from workflows.reminding import ReminderFollower
 from workflows.reporter import Reporter
+from workflows.retention import RetentionWorkflow
 from workflows.rights import RightsWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
@@ -114,6 +117,7 @@ BULK_WORKFLOWS: Final[tuple[type, ...]] = (
     UpkeepWorkflow,
     AuditSealingWorkflow,
     ExportWorkflow,
+    RetentionWorkflow,
     DeletionWorkflow,
 )
 
@@ -303,6 +307,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(_absence(wired)),
                 *_steps(_erasure(settings, wired)),
                 *_steps(exports),
+                *_steps(_retention(settings, stores)),
                 *_steps(_deletions(settings, wired, messenger)),
             ],
         ),
@@ -346,6 +351,17 @@ def certificates(settings: Settings, stores: Repositories) -> Certificates:
         partial(statements.sign, Statement.DELETION),
         issuer=settings.public_url,
         backups=timedelta(days=settings.backup_vault_days),
+    )
+
+
+def _retention(settings: Settings, stores: Repositories) -> RetentionActivities:
+    return RetentionActivities(
+        Ages(stores.outdated, stores.tenancy),
+        stores.outdated,
+        Objects(settings.storage_url),
+        stores.vault,
+        stores.holds,
+        certificates(settings, stores),
     )
 
 

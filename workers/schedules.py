@@ -24,7 +24,10 @@ from adapters.mongo.compliance import SETTLE_SECONDS
 from workflows.compliance import AuditSealingWorkflow
 from workflows.operations import Reconcile, ReconciliationWorkflow
 from workflows.policies import BULK_QUEUE
+from workflows.retention import RetentionWorkflow
 from workflows.upkeep import UpkeepWorkflow
+
+RETENTION = "retention"
 
 
 def _sweep(name: str, every: timedelta, look_back: timedelta) -> Schedule:
@@ -56,6 +59,13 @@ def _sealing(name: str, every: timedelta) -> Schedule:
     return _one_at_a_time(turn, every)
 
 
+def _retention(name: str, every: timedelta) -> Schedule:
+    turn = ScheduleActionStartWorkflow(
+        RetentionWorkflow.run, id=name, task_queue=BULK_QUEUE, static_summary="removes what was kept for its time"
+    )
+    return _one_at_a_time(turn, every)
+
+
 def _one_at_a_time(action: ScheduleActionStartWorkflow, every: timedelta) -> Schedule:
     return Schedule(
         action=action,
@@ -71,6 +81,7 @@ def schedules() -> dict[str, Schedule]:
         "reconcile-recent": _sweep("reconcile-recent", timedelta(minutes=5), timedelta(hours=2)),
         "upkeep": _upkeep("upkeep", timedelta(minutes=1)),
         "audit-sealing": _sealing("audit-sealing", timedelta(minutes=5)),
+        RETENTION: _retention(RETENTION, timedelta(days=1)),
         "reconcile-week": _sweep("reconcile-week", timedelta(hours=6), timedelta(days=8)),
     }
 

@@ -81,7 +81,11 @@ async def test_each_starts_its_sweep_and_never_two_at_once(client: Client) -> No
         async def started(query: str = f'WorkflowId STARTS_WITH "{name}" AND ExecutionStatus = "Running"') -> list[str]:
             return [f"{one.workflow_type} on {one.task_queue}" async for one in client.list_workflows(query)]
 
-        kind = {"upkeep": "UpkeepWorkflow", "audit-sealing": "AuditSealingWorkflow"}.get(name, "ReconciliationWorkflow")
+        kind = {
+            "upkeep": "UpkeepWorkflow",
+            "audit-sealing": "AuditSealingWorkflow",
+            "retention": "RetentionWorkflow",
+        }.get(name, "ReconciliationWorkflow")
         assert await eventually(started, bool) == [f"{kind} on {BULK_QUEUE}"]
         await handle.trigger()
         await eventually(partial(_skipped, handle), bool)

@@ -44,6 +44,8 @@ PATHS: Final = frozenset(
         "forgotten",
         "free",
         "kept_up",
+        "kept_its_time",
+        "nothing_over",
         "late_authorized",
         "late_captured",
         "missed",
