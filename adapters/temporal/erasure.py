@@ -79,7 +79,9 @@ class TemporalEraser:
                 if time.monotonic() > deadline:
                     raise UnavailableError("the workflow service has not let go of every history yet")
                 await asyncio.sleep(LOOK_SECONDS)
-            running = await self._client.count_workflows(f'{queries[0]} AND ExecutionStatus = "Running"')
+            running = await self._client.count_workflows(
+                f'{queries[0]} AND ExecutionStatus = "Running"', rpc_timeout=RPC_TIMEOUT
+            )
         return [
             ErasureReceipt(
                 store=Store.TEMPORAL,
