@@ -15,6 +15,7 @@ from cli.audit import told as told_of_audit
 from cli.audit import verified
 from cli.backup import note
 from cli.output import CommandError, console, explained
+from cli.reapplying import Reapplied, logged, reapply
 from cli.restoring import Restored, Target, Tell, chosen, promises_kept, restore, unknown_money
 from cli.running import current_settings
 from cli.verifying import Report
@@ -33,6 +34,7 @@ class Outcome:
     """Everything that came of a restore, and the sentences about it."""
 
     restored: Restored
+    reapplied: Reapplied
     audit: Report
     kept: Kept
     money: Sequence[str]
@@ -59,8 +61,10 @@ class Outcome:
             f"{sum(kept.kept.values()):,} open things have their workflow, "
             f"{sum(kept.begun_again.values()):,} are begun again, {len(people):,} need a person"
         )
+        again = self.reapplied
         return [
             back,
+            f"{again.deletions:,} deletions since then were made again: {again.erased:,} things had come back",
             *([f"seals whose entries are lost were set aside: {aside}"] if aside else []),
             *told_of_audit(self.audit),
             open_things,
@@ -84,7 +88,7 @@ def restore_command(
         typer.Option(envvar="VISITNOW_VAULT_OWNER_URL", help="The vault's MongoDB likewise; absent: the same user."),
     ] = None,
 ) -> None:
-    """Fill an empty database, vault and storage from a backup, and verify all of it.
+    """Fill an empty database, vault and storage from a backup, erase again who was erased since, and verify all of it.
 
     Exit code 1 where something is not as it was.
     """
@@ -100,16 +104,22 @@ def restore_command(
 
 
 async def restored(settings: Settings, target: Target, backup: str | None, tell: Tell) -> Outcome:
-    """Restore, note it, verify, compare with Temporal. Raises `BackupError`, `CommandError` or `UnavailableError`."""
+    """Restore, erase again, note it, verify, compare. Raises `BackupError`, `CommandError` or `UnavailableError`."""
     manifest = await chosen(settings, backup)
+    await logged(settings, manifest.taken_at)  # nothing is put back where it cannot be told who is to be erased
     found = await restore(settings, target, manifest, tell)
+    tell("erasing again who was erased since")
+    # Read once more: where the storage was lost, it is back only now.
+    reapplied = await reapply(settings, await logged(settings, manifest.taken_at))
     aside = f"; seals set aside: {', '.join(found.set_aside)}" if found.set_aside else ""
     why = f"as it was at {manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}{aside}"
     await note(settings, AuditAction.RESTORED, f"backup:{manifest.id}", why)
     tell("verifying the audit")
     audit = await verified(settings, None)
     tell("comparing with Temporal and the payment gateway")
-    return Outcome(found, audit, await promises_kept(settings), await _unknown_money(settings, manifest.taken_at))
+    return Outcome(
+        found, reapplied, audit, await promises_kept(settings), await _unknown_money(settings, manifest.taken_at)
+    )
 
 
 async def _unknown_money(settings: Settings, since: datetime) -> Sequence[str]:

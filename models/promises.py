@@ -18,6 +18,7 @@ class PromiseKind(StrEnum):
     MESSAGE = "message"
     APPLICATION = "application"
     RIGHTS_REQUEST = "request by right"
+    DELETION = "deletion"
 
 
 BEGUN_AGAIN: Final = frozenset({PromiseKind.REFUND, PromiseKind.LEAVE, PromiseKind.MESSAGE})

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from adapters.mongo.client import Database, Document
 from models.ids import (
     booking_workflow_id,
+    deletion_workflow_id,
     leave_workflow_id,
     message_workflow_id,
     onboarding_workflow_id,
@@ -39,6 +40,7 @@ _OPEN: Final = (
         onboarding_workflow_id,
     ),
     _Open(PromiseKind.RIGHTS_REQUEST, "rights_requests", {"state": "received"}, rights_workflow_id),
+    _Open(PromiseKind.DELETION, "deletions", {"open": True, "confirmed_at": {"$ne": None}}, deletion_workflow_id),
 )
 _PLANNED: Final = ("held", "confirmed", "checked_in", "in_consultation", "no_show")
 

@@ -1,0 +1,68 @@
+"""Deletions that were made after a backup, made again: a restore brings nobody back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from adapters.connections import mongo_addresses
+from adapters.erasure import KeyEraser, MongoEraser, StorageEraser
+from adapters.erasure_log import StoredErasureLog
+from adapters.mongo.repositories import Repositories
+from adapters.objects import Objects
+from adapters.settings import Settings
+from adapters.tokens import Statements
+from models.backups import BackupError
+from models.deletions import LogEntry
+from models.erasure_ports import Eraser
+from models.identity import System
+
+REAPPLYING: Final = System("deletions are made again after a restore")
+_BEGUN_BEFORE: Final = timedelta(days=1)
+"""A deletion that was being carried out while the backup was made may be in it by half."""
+
+_AT_ONCE: Final = timedelta()
+"""Nobody runs who could have a key in memory."""
+
+
+class Reapplied(NamedTuple):
+    """How many deletions, and how much of them had come back."""
+
+    deletions: int
+    erased: int
+
+
+async def logged(settings: Settings, taken_at: datetime) -> Sequence[LogEntry]:
+    """What the log says since a backup. Raises `BackupError` where it is not what we wrote."""
+    log = StoredErasureLog(settings.storage_url, Statements(settings.token_keys))
+    try:
+        return await log.since(taken_at - _BEGUN_BEFORE)
+    except ValueError as error:
+        raise BackupError("the log of deletions is not what we wrote: who was erased cannot be told") from error
+
+
+async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
+    """Erase again what each entry says, and write the deletions that the backup does not know."""
+    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody, appname="visitnow-restore")
+    # What leads to the files lies in MongoDB, and the keys open what MongoDB says: they go last.
+    erasers: tuple[Eraser, ...] = (
+        StorageEraser(Objects(settings.storage_url), stores.remains),
+        MongoEraser(stores.remains),
+        KeyEraser(stores.vault, _AT_ONCE),
+    )
+    erased = 0
+    try:
+        for entry in entries:
+            await stores.deletions.restore(REAPPLYING, entry)
+            for data_class, at in entry.erased.items():
+                for one in erasers:
+                    receipts = await one.erase(entry.subject_id, data_class, at)
+                    erased += sum(receipt.erased for receipt in receipts)
+    finally:
+        await stores.close()
+    return Reapplied(len(entries), erased)
+
+
+async def _nobody(practitioner_id: str) -> None:
+    """Nobody listens for free times here."""

@@ -1,0 +1,104 @@
+"""Whoever was erased after a backup is not brought back by it, neither in words nor in digests of their phone."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pymongo import MongoClient
+
+from adapters.erasure_log import StoredErasureLog, object_name
+from adapters.settings import Settings
+from adapters.sightings import Scanner
+from adapters.tokens import Statements
+from cli.audit import verified
+from cli.backing_up import back_up
+from cli.reapplying import logged, reapply
+from cli.restoring import Target, restore
+from models.backups import BackupError, Manifest
+from models.data_classes import RetentionClass
+from models.deletions import LogEntry
+from models.identity import System
+from models.ids import random_id
+from sandbox.servers.stack import Addresses
+from tests.disaster.support import Town, a_key, silent
+from tests.stack import Json, Stack, settings_over
+from tests.trust.life import Life, at_rest, live, office_of
+
+TESTS = System("a test looks")
+
+
+def _kept_elsewhere(settings: Settings, folder: Path) -> Settings:
+    """An installation's settings with places for backups."""
+    urls = {"backup_url": (folder / "backups").as_uri(), "backup_vault_url": (folder / "vault").as_uri()}
+    return settings.model_copy(update={**urls, "backup_keys": SecretStr(a_key())})
+
+
+async def _logged(settings: Settings, life: Life) -> LogEntry:
+    """The entry of a deletion by which everything went."""
+    now = datetime.now(UTC)
+    entry = LogEntry(
+        deletion_id=random_id("del"),
+        subject_id=life.subject_id,
+        requested_at=now - timedelta(days=8),
+        confirmed_at=now - timedelta(days=8),
+        restricted_at=now,
+        erased=dict.fromkeys(RetentionClass, now),
+        at=now,
+    )
+    await StoredErasureLog(settings.storage_url, Statements(settings.token_keys)).keep(entry)
+    return entry
+
+
+async def _restored(servers: Addresses, settings: Settings, manifest: Manifest) -> None:
+    owner = servers.owner_mongodb_url(settings.database)
+    restored = await restore(settings, Target(owner, owner), manifest, silent)
+    assert (restored.differences, restored.broken) == ((), ())
+    assert restored.files >= 1
+
+
+@pytest.mark.timeout(240)
+async def test_a_restore_brings_nobody_back(
+    shared_stack: Stack, servers: Addresses, database_name: str, tmp_path: Path
+) -> None:
+    async with office_of(shared_stack) as office:
+        life = await live(shared_stack, office.stores)
+        await at_rest(shared_stack, office.temporal, life)
+    lost = _kept_elsewhere(shared_stack.settings, tmp_path)
+    manifest = (await back_up(lost, silent)).data
+    # The storage was not lost but for one file, which the restore puts back; there the deletion is written down.
+    shutil.copytree(shared_stack.folder / "documents", tmp_path / "storage")
+    shutil.rmtree(next((tmp_path / "storage" / "documents").iterdir()))
+    fresh = settings_over(
+        servers,
+        f"{database_name}_f",
+        storage_url=(tmp_path / "storage").as_uri(),
+        **{name: getattr(lost, name) for name in ("backup_url", "backup_vault_url", "backup_keys")},
+    )
+    entry = await _logged(fresh, life)
+    await _restored(servers, fresh, manifest)
+    with MongoClient[Json](servers.admin_mongodb_url(), tz_aware=True) as owner:
+        scanner = Scanner(fresh, servers.reader_mongodb_url(fresh.database), redis=False)
+        before = await scanner.scan(life.canaries)
+        assert {one.place for one in before} >= {"opened users", "opened appointments", "opened files"}
+        again = await reapply(fresh, await logged(fresh, manifest.taken_at))
+        assert (again.deletions, again.erased > 10) == (1, True)
+        assert await scanner.scan(life.canaries) == []
+        deletion = owner[fresh.database]["deletions"].find_one({"_id": entry.deletion_id})
+    assert deletion is not None
+    assert (deletion["subject_id"], deletion["state"]) == (life.subject_id, "erased")
+    assert (await verified(fresh, None)).findings == ()
+    nothing = await reapply(fresh, await logged(fresh, manifest.taken_at))
+    assert nothing.deletions == 1
+    assert nothing.erased <= 3, "keys are closed each time, nothing else is left"
+    assert await logged(fresh, datetime.now(UTC) + timedelta(days=2)) == []
+
+
+async def test_where_the_log_was_changed_nothing_is_put_back(town: Town) -> None:
+    place = town.place()
+    await place.put_file(object_name("del_1"), b"not what we wrote")
+    with pytest.raises(BackupError, match="cannot be told"):
+        await logged(place.settings, datetime.now(UTC))
