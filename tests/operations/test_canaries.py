@@ -1,8 +1,8 @@
 """What a patient, a doctor and the front desk type reaches no log, metric, workflow, id, search attribute or refusal.
 
-One visit is lived through from signing up to the export, with words that occur nowhere else; on its way the outside
-misbehaves, since what others answer to an error repeats what they were sent. Then everything that operators read is
-searched for these words: as they are and in every disguise that the scanner of erasures knows.
+One visit is lived through from signing up to the wish to be forgotten, with words that occur nowhere else; on its way
+the outside misbehaves, since what others answer to an error repeats what they were sent. Then everything that operators
+read is searched for these words: as they are and in every disguise that the scanner of erasures knows.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from adapters.temporal.in_clear import history_in_clear
 from adapters.tokens import Purpose, PurposeTokens, TokenVerifier
 from models.disguises import Canaries, Needle, sightings
 from models.identity import Role
-from models.ids import booking_workflow_id, follow_up_workflow_id
+from models.ids import booking_workflow_id, deletion_workflow_id, follow_up_workflow_id
 from models.sessions import STEP_UP_LIFETIME
 from tests.api.test_people import a_patient, a_phone, an_email, bearer, ok
 from tests.booking.support import book, say, temporal
 from tests.clinics import employee, offer
 from tests.stack import Json, Stack, eventually
+from tests.trust.leavers import REQUESTS, code_to, codes_to
 
 VISIT: Final = offer("steady", "visit")
 
@@ -129,6 +130,16 @@ async def _takes_along(stack: Stack, canaries: Canaries, who: httpx.AsyncClient)
     assert canaries.words[0].encode() in told, "whoever asks is told"
 
 
+async def _asks_to_be_forgotten(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> str:
+    """Says why, and confirms it with the code; the workflow that it begins."""
+    phone = canaries.phones[0]
+    seen = await codes_to(stack, phone)
+    asked = ok(await who.post(REQUESTS, json={"reason": _word(canaries, "he knows my uncle")}), 202)
+    code = await code_to(stack, phone, seen)
+    ok(await who.post(f"{REQUESTS}/{asked['id']}/confirm", json={"code": code}))
+    return deletion_workflow_id(asked["id"])
+
+
 async def _errs(stack: Stack, canaries: Canaries, who: httpx.AsyncClient) -> list[httpx.Response]:
     """Whatever is typed into the wrong place; the refusals."""
     word, phone, email = _word(canaries, "Mistaken Name"), canaries.phone(a_phone()), _email(canaries)
@@ -174,6 +185,7 @@ async def test_nothing_that_operators_read_says_who_somebody_is(shared_stack: St
         await _speaks_up(canaries, who, visit)
         await _takes_along(stack, canaries, who)
         refusals = await _errs(stack, canaries, who)
+        deletion = await _asks_to_be_forgotten(stack, canaries, who)
         metrics = (await who.get("/metrics")).content
     assert len(canaries.words) + len(canaries.phones) > 15
     needles = canaries.needles()
@@ -191,6 +203,7 @@ async def test_nothing_that_operators_read_says_who_somebody_is(shared_stack: St
     await eventually(followed_up, bool, seconds=40)
     workflows = await _workflows(client, began)
     assert visit.encode() in workflows[booking_workflow_id(visit)]
+    assert deletion in workflows
     assert _found(workflows, needles) == []
 
     logs = {one.name: one.read_bytes() for what in ("api", "worker") for one in stack.folder.glob(f"{what}-*.log")}
