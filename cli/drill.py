@@ -21,7 +21,6 @@ from rich.table import Table
 from activities.compliance import SealEverything
 from adapters.connections import connect_temporal
 from adapters.settings import KEY_BYTES, Settings
-from adapters.temporal.search_attributes import register_search_attributes
 from cli.backup import taken_and_noted
 from cli.demo.acts import cancelled_in_time, paid_in_time
 from cli.demo.stage import Stage, StoryError, insist
@@ -159,9 +158,7 @@ class Rehearsal:
         settings = self.settings
         owner = self._stack.addresses.owner_mongodb_url(settings.database)
         if temporal:
-            client = await connect_temporal(settings)
-            await register_search_attributes(client)
-            await schedules.apply(client)
+            await schedules.apply(await connect_temporal(settings))
         return await restored(settings, Target(owner, owner), None, self._tell)
 
     async def _see_it_live(self, appointment: str) -> None:

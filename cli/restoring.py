@@ -17,6 +17,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.seal_heads import StoredSealHeads
 from adapters.settings import Settings
+from adapters.temporal.search_attributes import register_search_attributes
 from cli.backing_up import listed_files, places
 from cli.output import CommandError
 from cli.verifying import VERIFYING
@@ -187,6 +188,7 @@ async def promises_kept(settings: Settings) -> Kept:
     stores = Repositories.connect(addresses, on_time_changed=_nobody, appname="visitnow-promises")
     known = MongoPromises(stores.database)
     try:
+        await register_search_attributes(temporal)  # a new Temporal knows none
         running: Mapping[str, str | None] = {
             one.id: one.typed_search_attributes.get(attributes.BOOKING_STATE)
             async for one in temporal.list_workflows('ExecutionStatus = "Running"')
