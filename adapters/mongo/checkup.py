@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from adapters.mongo import indexes
 from adapters.mongo.client import Database, answering, open_client
-from adapters.mongo.encryption import VAULT_COLLECTION
+from adapters.mongo.encryption import IS_KEY, VAULT_COLLECTION
 from adapters.mongo.repositories import MongoAddresses
 
 _UNAUTHORIZED: Final = 13
@@ -89,7 +89,7 @@ class MongoCheckup:
     async def wrapping(self) -> Mapping[str, int]:
         """How many data keys are wrapped under which key-encryption key, by its name."""
         grouped = self._vault[VAULT_COLLECTION].aggregate(
-            [{"$group": {"_id": "$masterKey.provider", "keys": {"$sum": 1}}}]
+            [{"$match": IS_KEY}, {"$group": {"_id": "$masterKey.provider", "keys": {"$sum": 1}}}]
         )
         return {str(one["_id"]): int(str(one["keys"])) for one in await grouped.to_list(None)}
 

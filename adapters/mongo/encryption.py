@@ -41,7 +41,7 @@ _PROVIDER: Final = "local"
 _ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
 _BURIED: Final = "buriedAt"
-_IS_KEY: Final[Document] = {"keyMaterial": {"$exists": True}}
+IS_KEY: Final[Document] = {"keyMaterial": {"$exists": True}}
 """Beside keys the vault holds notes that one must never be made again."""
 
 
@@ -249,7 +249,7 @@ class Vault:
 
     def _existing(self, names: Mapping[str, str]) -> dict[str, str]:
         """Those of the names that have a key."""
-        found = self._keys.find({"keyAltNames": {"$in": sorted(names)}, **_IS_KEY}, {"keyAltNames": 1})
+        found = self._keys.find({"keyAltNames": {"$in": sorted(names)}, **IS_KEY}, {"keyAltNames": 1})
         there = {name for one in found for name in _names(one)}
         return {name: subject for name, subject in names.items() if name in there}
 
@@ -257,7 +257,7 @@ class Vault:
         return self._encryption.encrypt(content, _ALGORITHM, key_id=key_id)
 
     def _destroy(self, names: Sequence[str]) -> None:
-        self._keys.delete_many({"keyAltNames": {"$in": names}, **_IS_KEY})
+        self._keys.delete_many({"keyAltNames": {"$in": names}, **IS_KEY})
         for name in names:
             self._known.pop(name, None)
 
@@ -278,7 +278,7 @@ class Vault:
                 return now
 
     def _rewrap(self, at_once: int) -> int:
-        others: Document = {"masterKey.provider": {"$ne": self._newest}, **_IS_KEY}
+        others: Document = {"masterKey.provider": {"$ne": self._newest}, **IS_KEY}
         found = [_key_id(one) for one in self._keys.find(others, {"_id": 1}, limit=at_once)]
         try:
             if found:
