@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 
 from adapters.connections import mongo_addresses
 from adapters.erasure import KeyEraser, MessagesEraser, MongoEraser, StorageEraser
-from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, Vault
+from adapters.mongo.checkup import MongoCheckup
+from adapters.mongo.encryption import ERASED, VAULT_COLLECTION, Vault, key_encryption_keys
 from adapters.mongo.repositories import Repositories
 from adapters.objects import Objects
 from adapters.redis.erasure import RedisEraser
@@ -247,6 +248,15 @@ async def test_a_buried_key_is_never_made_again(office: Office) -> None:
     assert await other.bury(subject, DataClass.IDENTITY) == buried_at, "it is noted when it first went"
     assert await vault.seal(subject, DataClass.CLINICAL, {"reason": "a cough"}), "the other classes have their own"
     await other.close()
+
+
+async def test_the_note_of_a_buried_key_is_none_that_the_doctor_misses(office: Office) -> None:
+    checkup = MongoCheckup(mongo_addresses(office.stack.settings))
+    try:
+        await office.stores.vault.bury(f"usr_{secrets.token_hex(8)}", DataClass.FINANCIAL)
+        assert set(await checkup.wrapping()) <= set(key_encryption_keys(office.stack.settings.kms_url))
+    finally:
+        checkup.close()
 
 
 async def _sealed_or_refused(vault: Vault, subject: str) -> Binary | None:
