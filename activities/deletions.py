@@ -21,6 +21,7 @@ from models.deletions_ports import (
     Answers,
     Children,
     Deletions,
+    ExportStops,
     Leaver,
     OpenWork,
     SessionEnds,
@@ -98,6 +99,7 @@ class Sources(NamedTuple):
     holds: LegalHolds
     tenancy: Tenancy
     family: Household
+    exports: ExportStops
 
 
 class DeletionActivities:
@@ -115,7 +117,8 @@ class DeletionActivities:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """The stores, the ways to workflows and people, and what signs; `link` leads to a deletion by its id."""
-        self._deletions, self._users, self._sessions, self._visits, self._holds, self._tenancy, self._family = sources
+        self._deletions, self._users, self._sessions, self._visits, self._holds, self._tenancy = sources[:6]
+        self._family, self._exports = sources.family, sources.exports
         self._leaver = leaver
         self._work = work
         self._messenger = messenger
@@ -181,7 +184,11 @@ class DeletionActivities:
             deletion = await self._found(about)
             if step.at >= about.grace_until:
                 deletion = await self._advance(step, DeletionState.RESTRICTED)
-            if deletion.state not in GONE or about.dependant_id is not None:
+            if deletion.state not in GONE:
+                return deletion.state
+            for export_id in await self._exports.stop(FORGETTING, about.subject_id, step.at):
+                await self._leaver.stop_export(export_id)
+            if about.dependant_id is not None:
                 return deletion.state
             await self._certificates.log(deletion, step.at)
             await self._users.remove(Subject(about.subject_id), about.subject_id, step.at)

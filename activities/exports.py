@@ -10,8 +10,9 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
+from models.deletions import GONE
 from models.exports import Export, ExportRef, ExportState
-from models.exports_ports import ExportBeginner, ExportMaker, Exports
+from models.exports_ports import Departures, ExportBeginner, ExportMaker, Exports
 from models.identity import PLATFORM, Account, Subject, System
 from models.messaging import Channel, Message, Template
 from models.notice_ports import Accounts, Messenger
@@ -24,6 +25,9 @@ LATE: Final = timedelta(minutes=10)
 """An export's own workflow is given so long to clear it away."""
 
 SWEEP: Final = System("the upkeep looks after everybody's exports")
+
+
+FORGOTTEN: Final = System("nobody is given what is held of somebody who is being forgotten")
 
 
 class Collected(Model):
@@ -64,6 +68,7 @@ class ExportActivities:
         self,
         exports: Exports,
         maker: ExportMaker,
+        departures: Departures,
         accounts: Accounts,
         messenger: Messenger,
         *,
@@ -73,6 +78,7 @@ class ExportActivities:
         """`officers` is the mailbox of those who see to it that requests are answered in time."""
         self._exports = exports
         self._maker = maker
+        self._departures = departures
         self._accounts = accounts
         self._messenger = messenger
         self._public_url = public_url
@@ -84,6 +90,9 @@ class ExportActivities:
         with typed_failures():
             export = await self._exports.find(about.scope, about.export_id)
             if export is None:
+                return Collected(state=ExportState.STOPPED)
+            if await self._departures.standing(FORGOTTEN, export.about) in GONE:
+                await self._exports.stop(FORGOTTEN, export.about, datetime.now(UTC))
                 return Collected(state=ExportState.STOPPED)
             if export.state is not ExportState.COLLECTING or export.key is None:
                 return _outcome(export)

@@ -136,6 +136,18 @@ class Leaver(Protocol):
         """Have a booking whose visit is over close now; nothing where it has."""
         ...
 
+    async def stop_export(self, export_id: str) -> None:
+        """Have the file of an export that was stopped removed; nothing where it is gone."""
+        ...
+
+
+class ExportStops(Protocol):
+    """A part of `models.exports_ports.Exports`."""
+
+    async def stop(self, scope: Scope, about: str, at: datetime) -> Sequence[str]:
+        """End whatever is under way or ready about somebody, and where they are among others; the ids of those."""
+        ...
+
 
 class OpenWork(Protocol):
     """What is still going on for somebody, as the workflow service knows it."""

@@ -30,6 +30,7 @@ _INTERNAL: Final = {
     "version": "counts our own writes",
     "updated_at": "when we last wrote it",
     "body_hash": "tells a repeated request from another one",
+    "unheard": "whether other parts of the system have yet to be told",
     "outbox": "news on its way to other parts of the system",
     "sealed": "given opened, under `personal`",
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from models.deletions import DeletionState
 from models.exports import Cursor, Export, ExportRef, ExportState, Portion
 from models.identity import Scope
 
@@ -62,6 +63,18 @@ class Made(NamedTuple):
 
     size: int
     stopped: bool = False
+
+
+class Departures(Protocol):
+    """Who is being forgotten, or was: a part of `models.deletions_ports.Deletions`."""
+
+    async def leaving(self, scope: Scope, since: datetime) -> Mapping[str, DeletionState]:
+        """Everybody whose account is to go, or has gone since that instant, and how far that is."""
+        ...
+
+    async def standing(self, scope: Scope, about: str) -> DeletionState | None:
+        """How far somebody's confirmed deletion is; None where nobody is to be forgotten."""
+        ...
 
 
 class ExportBeginner(Protocol):

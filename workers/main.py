@@ -273,6 +273,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     exports = ExportActivities(
         stores.exports,
         maker,
+        stores.deletions,
         stores.users,
         messenger,
         public_url=settings.public_url,
@@ -377,6 +378,7 @@ def _deletions(settings: Settings, wired: Wired, messenger: DurableMessenger) ->
             stores.holds,
             stores.tenancy,
             Household(stores.dependants, stores.appointments, stores.consents),
+            stores.exports,
         ),
         Commander(client),
         RunningWork(client),
@@ -415,7 +417,7 @@ def _follow_ups(stores: Repositories) -> FollowUpActivities:
 
 def _maker(settings: Settings, stores: Repositories) -> PackedExports:
     visits = VisitSources(stores.appointments, stores.consultations, stores.documents, stores.directory, stores.users)
-    made_from = plan(stores.holdings, ObjectFiles(settings.storage_url), visits)
+    made_from = plan(stores.holdings, ObjectFiles(settings.storage_url), visits, stores.deletions)
     return PackedExports(stores.exports, ObjectExports(settings.storage_url), made_from)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from models.booking import Actor, ActorKind, Cancel, Cancelled
 from models.errors import UnavailableError
-from models.ids import booking_workflow_id
+from models.ids import booking_workflow_id, export_workflow_id
 from workflows.booking import BookingWorkflow
 from workflows.commands import answer_to
+from workflows.exports import ExportWorkflow
 from workflows.policies import RPC_TIMEOUT
 
 
@@ -41,10 +44,18 @@ class Commander:
 
     async def let_go(self, appointment_id: str) -> None:
         """Have a booking whose visit is over end its day now. Raises `UnavailableError`."""
-        handle = self._client.get_workflow_handle(booking_workflow_id(appointment_id))
-        try:
-            await handle.signal(BookingWorkflow.let_go, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                msg = "the workflow service does not answer"
-                raise UnavailableError(msg) from error
+        await _told(self._client.get_workflow_handle(booking_workflow_id(appointment_id)), BookingWorkflow.let_go)
+
+    async def stop_export(self, export_id: str) -> None:
+        """Have the file of an export that was stopped removed. Raises `UnavailableError`."""
+        await _told(self._client.get_workflow_handle(export_workflow_id(export_id)), ExportWorkflow.stop)
+
+
+async def _told(handle: WorkflowHandle[Any, Any], signal: Callable[[Any], None]) -> None:
+    """Send a signal; one that has ended is left alone."""
+    try:
+        await handle.signal(signal, rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            msg = "the workflow service does not answer"
+            raise UnavailableError(msg) from error

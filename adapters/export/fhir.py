@@ -16,7 +16,7 @@ from fhir.resources.R4B.patient import Patient
 from fhir.resources.R4B.practitioner import Practitioner
 from pydantic import BaseModel, ValidationError
 
-from adapters.export.sources import Member, as_json, empty, file_name, gathered, numbered, plain
+from adapters.export.sources import Left, Member, as_json, empty, file_name, gathered, numbered, plain
 from models import fhir
 from models.booking import Appointment, AppointmentQuery
 from models.consultation_ports import Consultations
@@ -75,8 +75,9 @@ class FhirSource:
 
     name = "fhir"
 
-    def __init__(self, sources: Sources, scope: Scope, at: datetime, most: int = MOST_VISITS) -> None:
+    def __init__(self, sources: Sources, scope: Scope, at: datetime, left: Left, *, most: int = MOST_VISITS) -> None:
         """`at` is what the bundles say they were made at."""
+        self._left = left
         self._sources = sources
         self._scope = scope
         self._at = at
@@ -111,13 +112,14 @@ class FhirSource:
             owner = self._scope.subject_id
             accounts[owner] = await self._sources.accounts.find(self._scope, owner)
             yield fhir.entry(fhir.patient(owner, accounts[owner], None), fhir.patient_key(owner, None))
-        visits = 0
+        visits, left = 0, await self._left.among(self._scope)
         while True:
             page = await self._sources.appointments.page(self._scope, AppointmentQuery(limit=_PAGE), after)
-            for visit in await self._visits(page.items, accounts):
+            theirs = [one for one in page.items if one.subject_id not in left]
+            for visit in await self._visits(theirs, accounts):
                 for one in fhir.entries_of(visit):
                     yield one
-            visits += len(page.items)
+            visits += len(theirs)
             after = page.next_cursor
             if after is None or visits >= self._most:
                 break

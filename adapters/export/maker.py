@@ -10,14 +10,14 @@ from typing import Final
 from adapters.export.fhir import FhirSource, Sources
 from adapters.export.objects import ObjectExports
 from adapters.export.pages import OwnPages
-from adapters.export.sources import DataSource, FileSource, Member, Source
+from adapters.export.sources import DataSource, FileSource, Left, Member, Source
 from adapters.export.zipping import Entry, Packing
 from adapters.mongo.holdings import MongoHoldings
 from models.documents_ports import Files
 from models.errors import UnavailableError
 from models.export_shapes import shapes_of
 from models.exports import BLOCK, PORTION, Cursor, Export, ExportState, Portion
-from models.exports_ports import Exports, Made
+from models.exports_ports import Departures, Exports, Made
 from models.identity import Scope
 
 _NAME_BYTES: Final = 6
@@ -139,15 +139,15 @@ def _complete(packing: Packing, member: Member) -> None:
     packing.entries[-1] = packing.entries[-1].model_copy(update=told)
 
 
-def plan(holdings: MongoHoldings, files: Files, sources: Sources) -> Plan:
+def plan(holdings: MongoHoldings, files: Files, sources: Sources, departures: Departures) -> Plan:
     """Records as data, visits as FHIR, the files, and at last what the export says of itself."""
 
     def of(export: Export, entries: Sequence[Entry]) -> Sequence[Source]:
-        scope = export.scope
+        scope, left = export.scope, Left(departures)
         return (
-            *(DataSource(holdings, scope, one) for one in shapes_of(export.kind)),
-            FhirSource(sources, scope, export.requested_at),
-            FileSource(holdings, scope, files),
+            *(DataSource(holdings, scope, one, left) for one in shapes_of(export.kind)),
+            FhirSource(sources, scope, export.requested_at, left),
+            FileSource(holdings, scope, files, left),
             OwnPages(export, entries),
         )
 

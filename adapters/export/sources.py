@@ -10,15 +10,20 @@ from typing import Final, Protocol
 
 from adapters.mongo.encryption import ERASED
 from adapters.mongo.holdings import Held, MongoHoldings
+from models.deletions import GONE
 from models.documents import Contents
 from models.documents_ports import DamagedError, Files
 from models.export_shapes import Shape
 from models.exports import Cursor
+from models.exports_ports import Departures
 from models.files import safe_name
-from models.identity import Scope, Subject
+from models.identity import Scope, Subject, System
 
 MOST: Final = 5000
 """So many things stand in one file, at most, where there may be any number of them."""
+
+_EVERYBODY: Final = System("a practice takes along nothing of those who are being forgotten")
+_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 PIECE: Final = 256 * 1024
 """Small things are gathered to about so many bytes before they are packed."""
@@ -79,11 +84,30 @@ def numbered(stem: str, number: int, suffix: str) -> str:
     return f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
 
 
+class Left:
+    """Whoever is being forgotten, or was: a practice takes along nothing more of them."""
+
+    def __init__(self, departures: Departures) -> None:
+        """Looked up once for an export."""
+        self._departures = departures
+        self._known: frozenset[str] | None = None
+
+    async def among(self, scope: Scope) -> frozenset[str]:
+        """Those whose things are passed over; nobody where somebody takes along their own."""
+        if isinstance(scope, Subject):
+            return frozenset()
+        if self._known is None:
+            known = await self._departures.leaving(_EVERYBODY, _EVER)
+            self._known = frozenset(one for one, state in known.items() if state in GONE)
+        return self._known
+
+
 class DataSource:
     """One collection: what it holds of the scope, as JSON."""
 
-    def __init__(self, holdings: MongoHoldings, scope: Scope, shape: Shape, most: int = MOST) -> None:
+    def __init__(self, holdings: MongoHoldings, scope: Scope, shape: Shape, left: Left, *, most: int = MOST) -> None:
         """`most` things to a file, for a practice; a person's are all in one."""
+        self._left = left
         self.name = f"data:{shape.collection}"
         self._holdings = holdings
         self._scope = scope
@@ -108,15 +132,19 @@ class DataSource:
     async def _content(
         self, member: Member, first: Sequence[Held], rest: AsyncIterator[Sequence[Held]], *, whole: bool
     ) -> AsyncIterator[bytes]:
+        left = await self._left.among(self._scope)
         member.documents = 0
         yield b'{"collection":' + as_json(self._shape.collection) + b',"documents":['
         batch: Sequence[Held] | None = first
         while batch:
-            room = len(batch) if whole else self._most - member.documents
-            for held in batch[:room]:
+            for held in batch:
+                if not whole and member.documents == self._most:
+                    break
+                member.behind = held.id
+                if held.clear.get("subject_id") in left:
+                    continue
                 yield (b",\n" if member.documents else b"\n") + as_json(told(self._shape, held))
                 member.documents += 1
-                member.behind = held.id
             batch = await anext(rest, None) if whole or member.documents < self._most else None
         yield b"\n]}\n"
 
@@ -139,8 +167,9 @@ class FileSource:
 
     name = "files"
 
-    def __init__(self, holdings: MongoHoldings, scope: Scope, files: Files) -> None:
+    def __init__(self, holdings: MongoHoldings, scope: Scope, files: Files, left: Left) -> None:
         """`files` opens them."""
+        self._left = left
         self._holdings = holdings
         self._scope = scope
         self._files = files
@@ -150,12 +179,13 @@ class FileSource:
         is_person = isinstance(self._scope, Subject)
         # A person's come without an order that could be begun in the middle: those before the cursor are passed over.
         passing = cursor.after if is_person else None
+        left = await self._left.among(self._scope)
         async for batch in await self._holdings.stream(
             self._scope, "documents", after=None if is_person else cursor.after
         ):
             for held in batch:
                 contents = contents_of(held)
-                if passing is None and contents is not None:
+                if passing is None and contents is not None and held.clear["subject_id"] not in left:
                     member = Member(file_name(held.id, contents), empty(), behind=held.id)
                     member.content = _as_far_as_whole(member, self._files.read(held.id, contents, 0, contents.size))
                     yield member

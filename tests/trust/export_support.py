@@ -75,7 +75,7 @@ class Exporter:
         self.files = ObjectFiles(storage_url)
         self.objects = ObjectExports(storage_url)
         visits = Sources(stores.appointments, stores.consultations, stores.documents, stores.directory, stores.users)
-        self._plan = plan(stores.holdings, self.files, visits)
+        self._plan = plan(stores.holdings, self.files, visits, stores.deletions)
         self.maker = self.maker_with(portion=PORTION)
         self.mail = Mail()
 
@@ -89,6 +89,7 @@ class Exporter:
         steps = ExportActivities(
             self.stores.exports,
             self.maker,
+            self.stores.deletions,
             self.stores.users,
             self.mail,
             public_url="https://visitnow.example",

@@ -126,6 +126,7 @@ class Farewell:
                 stores.holds,
                 stores.tenancy,
                 Household(stores.dependants, stores.appointments, stores.consents),
+                stores.exports,
             ),
             Commander(client),
             RunningWork(client),

@@ -17,7 +17,7 @@ import pytest_asyncio
 from fhir.resources.R4B.bundle import Bundle
 from jsonschema import Draft202012Validator
 
-from adapters.export.sources import DataSource
+from adapters.export.sources import DataSource, Left
 from adapters.settings import Settings
 from cli.seed.catalogues import full
 from cli.seed.write import write
@@ -309,7 +309,7 @@ async def test_a_practices_lists_are_cut_and_gone_on_with(exporter: Exporter, pa
     for _ in range(5):
         await a_visit(exporter.stores, AppointmentState.CONFIRMED, subject=patient.account.id)
     [shape] = [one for one in shapes_of(ExportKind.TENANT) if one.collection == "appointments"]
-    source = DataSource(exporter.stores.holdings, tenant, shape, most=2)
+    source = DataSource(exporter.stores.holdings, tenant, shape, Left(exporter.stores.deletions), most=2)
     seen: list[list[str]] = []
     async for member in source.members(Cursor(source=source.name)):
         content = b"".join([piece async for piece in member.content])

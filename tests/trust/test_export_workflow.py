@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from activities.deletions import Step
 from activities.exports import LATE, ExportUpkeep
 from adapters.settings import Settings
 from adapters.temporal.in_clear import history_in_clear
 from cli.seed.catalogues import full
 from cli.seed.write import write
-from models.exports import Export, ExportState
-from models.ids import export_workflow_id
+from models.deletions import Deletion, DeletionRef, DeletionState
+from models.exports import Export, ExportKind, ExportState
+from models.ids import export_workflow_id, random_id
 from models.messaging import Channel, Template
 from models.policy import TenantPolicy
 from sandbox.servers.stack import Addresses
 from tests.installation import installed
 from tests.stack import eventually
-from tests.trust.export_support import OFFICERS, TEST, Exporter, Opened, moment, somebody
+from tests.trust.export_support import OFFICERS, TEST, Exporter, Opened, Somebody, moment, somebody
+from tests.trust.forgetting import Farewell
 from workflows.exports import ExportWorkflow
 from workflows.exports_gateway import ExportsGateway
 
@@ -108,6 +112,48 @@ async def test_it_is_stopped_before_anybody_is_at_work(idle: Exporter) -> None:
     async with idle.at_work():
         assert await handle.result() is ExportState.STOPPED
     assert not [one for one in idle.mail.sent.values() if export.id in one.id], "nobody is told of what there is not"
+
+
+# Whoever is being forgotten
+
+
+async def test_whoever_is_forgotten_has_no_export_from_that_moment_on(
+    idle: Exporter, settings: Settings, tmp_path: Path
+) -> None:
+    patient = await somebody(idle)
+    export = await idle.asked(patient.account.id)
+    async with idle.at_work():
+        handle = await idle.begun(export)
+        await eventually(lambda: _state(idle, export), lambda state: state is ExportState.READY)
+        farewell = Farewell(idle.stores, idle.client, settings, tmp_path)
+        step = Step(about=DeletionRef.of(await _leaving(idle, patient)), at=moment())
+        assert await farewell.steps.restrict(step) is DeletionState.RESTRICTED
+        assert (await idle.find(export)).is_open(moment()) is False
+        assert await handle.result() is ExportState.STOPPED
+        assert await idle.maker.clear(export.id) == 0
+        again = await idle.begun(await idle.asked(patient.account.id))
+        assert await again.result() is ExportState.STOPPED, "whoever asks a moment too late gets nothing"
+    practice = await idle.asked(patient.visit.tenant_id, ExportKind.TENANT, by="usr_tenant_admin")
+    found = await idle.opened(practice)
+    everything = b"\n".join(found.contents.values())
+    for canary in (*patient.canaries, patient.account.id):
+        assert canary.encode() not in everything, canary
+    assert found.documents("clinics")
+
+
+async def _leaving(idle: Exporter, patient: Somebody) -> Deletion:
+    """They have confirmed it, and had their time for second thoughts."""
+    deletions, now = idle.stores.deletions, moment()
+    asked = Deletion(
+        id=random_id("del"),
+        subject_id=patient.account.id,
+        challenge_id=random_id("otp"),
+        body_hash="0" * 64,
+        requested_at=now,
+    )
+    await deletions.add(TEST, asked)
+    assert await deletions.confirm(TEST, asked.id, now, now)
+    return await deletions.advance(TEST, asked.id, DeletionState.GRACE, now)
 
 
 # What nobody looks after
