@@ -59,12 +59,10 @@ class BookingWorkflow:
         self._state, self._payment_state = begins.state, begins.payment_state
         self._order_id, self._payment, self._steps = begins.order_id, begins.payment, begins.steps
         self._placed: Placed | None = None
-        self._reported = False
+        self._reported = self._let_go = self._day_is_over = False
         self._settling: str | None = None
         self._waiting: WaitingFor | None = None
         self._done: list[str] = []
-        self._day_is_over = False
-        self._let_go = False
         self._commands = asyncio.Lock()
         self._parties = Parties.of(command)
         self._deadline = workflow.now() + command.policy.payment_window
@@ -91,8 +89,7 @@ class BookingWorkflow:
         """The outcome of placing."""
         await workflow.wait_condition(lambda: self._placed is not None)
         if self._placed is None:
-            msg = "woken before the placing was done"
-            raise RuntimeError(msg)
+            raise RuntimeError("woken before the placing was done")
         return self._placed
 
     @workflow.update

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from models.messaging import Template
     from models.operations import WorkflowStatus
     from workflows import attributes
-    from workflows.policies import ERASE, heartbeating, local_first, regular, until
+    from workflows.policies import ERASE, FORGET, heartbeating, local_first, regular, until
 
 FIRST_LOOK = timedelta(seconds=1)
 LAST_LOOK_GAP = timedelta(hours=1)
@@ -80,7 +80,7 @@ class DeletionWorkflow:
     # Second thoughts
 
     async def _begin(self) -> None:
-        self._enter(await local_first(DeletionActivities.begin, self._step(), ERASE, "let second thoughts begin"))
+        self._enter(await local_first(DeletionActivities.begin, self._step(), FORGET, "let second thoughts begin"))
         if self._state is State.GRACE:
             await self._tell(Template.DELETION_BEGUN)
 
@@ -98,18 +98,18 @@ class DeletionWorkflow:
             await until(lambda: self._cancelled, instant, "second thoughts")
             if self._cancelled:
                 self._cancelled = False
-                self._enter(await local_first(DeletionActivities.look, self._step(), ERASE, "was it taken back"))
+                self._enter(await local_first(DeletionActivities.look, self._step(), FORGET, "was it taken back"))
 
     async def _tell(self, template: Template) -> None:
         step = Tell(about=self._about, at=workflow.now(), template=template)
-        await local_first(DeletionActivities.tell, step, ERASE, f"tell: {template}")
+        await local_first(DeletionActivities.tell, step, FORGET, f"tell: {template}")
         self._done.append(f"told: {template}")
 
     # Restricted
 
     async def _restrict(self) -> bool:
         """Close the account, unless it was taken back in time."""
-        self._enter(await regular(DeletionActivities.restrict, self._step(), ERASE, "close the account"))
+        self._enter(await regular(DeletionActivities.restrict, self._step(), FORGET, "close the account"))
         if self._state is State.CANCELLED:
             await self._tell(Template.DELETION_CANCELLED)
             self._wait_for(None, None)
@@ -133,7 +133,7 @@ class DeletionWorkflow:
     async def _plan(self) -> Plan:
         """What goes and what stays; as long as a hold keeps what would go, everything waits."""
         while True:
-            plan = await regular(DeletionActivities.plan, self._step(), ERASE, "plan what goes and what stays")
+            plan = await regular(DeletionActivities.plan, self._step(), FORGET, "plan what goes and what stays")
             if plan.held_until is None:
                 return plan
             self._enter(State.LEGAL_HOLD)
@@ -149,11 +149,11 @@ class DeletionWorkflow:
     async def _erase(self, plan: Plan) -> None:
         """Store by store; the keys last, and together, since each is waited for until nobody remembers it."""
         decided = Decided(about=self._about, at=workflow.now(), plan=plan)
-        await regular(DeletionActivities.decide, decided, ERASE, "decide what goes")
+        await regular(DeletionActivities.decide, decided, FORGET, "decide what goes")
         self._enter(State.ERASING)
         self._wait_for(None, None)
         if self._about.dependant_id is not None:
-            gone = await regular(DeletionActivities.forget_child, self._step(), ERASE, "forget somebody's dependant")
+            gone = await regular(DeletionActivities.forget_child, self._step(), FORGET, "forget somebody's dependant")
             await self._note(gone)
             return
         for store in STORES:
@@ -171,10 +171,10 @@ class DeletionWorkflow:
 
     async def _note(self, receipts: Sequence[ErasureReceipt]) -> None:
         step = Noted(about=self._about, at=workflow.now(), receipts=tuple(receipts))
-        await local_first(DeletionActivities.note, step, ERASE, "keep the receipts")
+        await local_first(DeletionActivities.note, step, FORGET, "keep the receipts")
 
     async def _certify(self) -> tuple[Retained, ...]:
-        retained = await regular(DeletionActivities.certify, self._step(), ERASE, "sign the certificate")
+        retained = await regular(DeletionActivities.certify, self._step(), FORGET, "sign the certificate")
         self._enter(State.ERASED)
         workflow.set_current_details(f"erased; {len(retained)} classes stay for their time")
         return retained

@@ -87,6 +87,12 @@ FAN_OUT = StepPolicy(
     # Twice what one of those whom a page is about may take.
     heartbeat=timedelta(seconds=20),
 )
+FORGET = StepPolicy(
+    BULK_QUEUE,
+    timedelta(seconds=15),
+    # Our own database and the workflow service come back; until then nobody is half forgotten for good.
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)),
+)
 ERASE = StepPolicy(
     BULK_QUEUE,
     timedelta(minutes=10),

@@ -19,7 +19,9 @@ from models.policy import RefundStep, TenantPolicy
 from sandbox.servers.stack import Addresses
 from tests import clinics
 from tests.booking.support import book, book_paid, cancel, look, ok, problem, say, temporal
+from tests.booking.town import turn
 from tests.clinics import employee, offer
+from tests.faults import held_up
 from tests.invariants import collect, violations
 from tests.stack import Json, Stack, eventually, running
 from tests.trust.leavers import REQUESTS, Leaver, code_to, codes_to, set_policy, sign_in, somebody_new
@@ -27,7 +29,7 @@ from tests.trust.leavers import REQUESTS, Leaver, code_to, codes_to, set_policy,
 FREE, PAID = offer("steady", "free"), offer("steady", "visit")
 SOON = TenantPolicy(
     max_unpaid_holds=10_000,
-    payment_window_seconds=15,
+    payment_window_seconds=6,
     deletion_grace_seconds=600,
     late_payment_watch_days=2 / 86_400,
     day_grace_hours=0,
@@ -358,3 +360,50 @@ async def test_in_a_childs_grace_nobody_books_for_it(stack: Stack) -> None:
         await book(stack, leaver.client, FREE)
         assert (await leaver.client.delete(f"{REQUESTS}/{leaver.deletion}")).status_code == 204
         ok(await stack.place(leaver.client, FREE.provider_id, FREE.service_id, start, patient=whom), 201)
+
+
+async def test_an_export_that_is_being_made_is_not_finished(stack: Stack) -> None:
+    """What somebody was taking along goes with them, although its maker was just at it."""
+    set_policy(stack, deletion_grace_seconds=1, retention_seconds=NOTHING)
+    async with somebody_new(stack, "Taking Tara") as leaver:
+
+        async def leave() -> None:
+            await leaver.confirms()
+            await leaver.until("erased")
+
+        async with held_up(stack, "before:exports.collect", leave):
+            export = ok(await leaver.client.post("/v1/me/exports", headers=await _proof(stack, leaver)), 202)
+        assert stack.db.exports.find_one({"subject_id": leaver.id}) is None
+        running = f'WorkflowId = "export:{export["id"]}" and ExecutionStatus = "Running"'
+        assert (await (await temporal(stack)).count_workflows(running)).count == 0
+        left = [one for one in (stack.folder / "documents").rglob("*") if export["id"] in str(one) and one.is_file()]
+        assert left == []
+
+
+async def _proof(stack: Stack, leaver: Leaver) -> dict[str, str]:
+    seen = await codes_to(stack, leaver.phone)
+    stack.db.sign_in_tries.delete_many({})
+    async with stack.anonymous() as nobody:
+        sent = ok(await nobody.post("/v1/auth/otp", json={"phone": leaver.phone}), 202)
+    given = {"challenge_id": sent["challenge_id"], "code": await code_to(stack, leaver.phone, seen)}
+    return {"Step-Up": ok(await leaver.client.post("/v1/auth/step-up", json=given))["step_up_token"]}
+
+
+async def test_a_process_that_dies_after_the_code_is_made_up_for(stack: Stack) -> None:
+    """What was confirmed and never begun is begun by the upkeep; meanwhile the account serves nothing else already."""
+    set_policy(stack, deletion_grace_seconds=600)
+    async with somebody_new(stack, "Orphaned Omana") as leaver:
+        await leaver.asks()
+        long_ago = datetime.now(UTC) - timedelta(minutes=1)
+        confirmed = {
+            "state": "identity_confirmed",
+            "confirmed_at": long_ago,
+            "grace_until": datetime.now(UTC) + timedelta(days=1),
+        }
+        stack.db.deletions.update_one({"_id": leaver.deletion}, {"$set": confirmed})
+        answer = await eventually(lambda: leaver.client.get("/v1/me"), lambda seen: seen.status_code != 200)
+        _refused(answer, 403, Code.ACCOUNT_LEAVING)
+        await turn(await temporal(stack))
+        await leaver.until("grace")
+        async with leaver.holding() as client:
+            assert (await client.delete(f"{REQUESTS}/{leaver.deletion}")).status_code == 204

@@ -133,6 +133,7 @@ async def test_a_hold_stands_in_the_way_until_it_is_lifted(desk: Farewell) -> No
     assert (await desk.found(deletion.id)).state is DeletionState.ERASED
 
 
+@pytest.mark.fault_matrix
 async def test_a_hold_ends_by_itself(desk: Farewell) -> None:
     await desk.policy(NOTHING_STAYS)
     deletion, handle = await desk.leaves(timedelta(seconds=1))
@@ -204,7 +205,6 @@ async def test_a_restored_database_is_told_of_it(desk: Farewell) -> None:
 
 
 async def test_an_entry_of_somebody_else_is_not_believed(desk: Farewell, tmp_path: Path) -> None:
-    await forgotten(desk)
     other = Farewell(desk.stores, desk.client, Settings(), tmp_path)
     (tmp_path / "erasures").mkdir()
     (tmp_path / "erasures" / "del_a.json").write_text("not.signed.byus")
