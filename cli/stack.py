@@ -34,6 +34,8 @@ ROOT: Final = Path(__file__).parents[1]
 READY_SECONDS: Final = 90.0
 PROBE_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.1
+KEY_SETTLE_SECONDS: Final = 2.0
+"""Where nobody is erased in earnest, nobody waits until every process has forgotten a key."""
 STOP_SECONDS: Final = 8.0
 TAIL_LINES: Final = 15
 PROBE_PATH: Final = "/readyz"
@@ -228,6 +230,7 @@ class LocalStack:
             mongodb_url=SecretStr(addresses.mongodb_url(database)),
             audit_mongodb_url=SecretStr(addresses.audit_mongodb_url(database)),
             vault_mongodb_url=SecretStr(addresses.vault_mongodb_url(vault_database)),
+            key_settle_seconds=KEY_SETTLE_SECONDS,
             backup_mongodb_url=SecretStr(addresses.reader_mongodb_url(database)),
             redis_url=SecretStr(addresses.redis_url),
             temporal_address=addresses.temporal_address,

@@ -9,7 +9,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-from cli.demo.data import data_taken_along
+from cli.demo.farewell import a_farewell
 from cli.demo.practice import a_practice_joins
 from cli.demo.stage import Ending, Say, Stage, StoryError, Time, Visitor, insist, order_of, seen
 from cli.demo.views import AppointmentSeen, SlotTakenSeen
@@ -29,8 +29,8 @@ class Act:
 
     title: str
     expected: str
-    state: AppointmentState
-    payment_state: PaymentState
+    state: AppointmentState | None
+    payment_state: PaymentState | None
     play: Callable[[Stage, Say], Awaitable[Ending]]
 
 
@@ -180,13 +180,7 @@ ACTS: Final = (
         PaymentState.CAPTURED,
         a_visit,
     ),
-    Act(
-        "One's data, taken along",
-        "proved, collected, fetched, complete",
-        AppointmentState.CONFIRMED,
-        PaymentState.CAPTURED,
-        data_taken_along,
-    ),
+    Act("A farewell", "exported, forgotten; three witnesses agree", None, None, a_farewell),
 )
 
 

@@ -18,10 +18,16 @@ from cli.output import console, errors, explained, show_links
 from cli.seed.catalogues import full
 from cli.signals import ignore_signals, stoppable
 from cli.stack import LocalStack
-from models.policy import TenantPolicy
+from models.policy import RetentionSeconds, TenantPolicy
 
-HASTE: Final = TenantPolicy(payment_window_seconds=5, payment_grace_seconds=2, feedback_after_seconds=2)
-"""The story's tenant knows seconds only, so that nobody waits ten minutes for a hold to expire."""
+HASTE: Final = TenantPolicy(
+    payment_window_seconds=5,
+    payment_grace_seconds=2,
+    feedback_after_seconds=2,
+    deletion_grace_seconds=2,
+    retention_seconds=RetentionSeconds(identity=0, clinical=0, financial=0, logs=0),
+)
+"""The story's tenant knows seconds only, so that nobody waits ten minutes for a hold to expire, or eight years."""
 
 GUEST: Final = 500
 WATCH_SECONDS: Final = 0.5

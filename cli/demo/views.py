@@ -167,7 +167,7 @@ class AccountSeen(View):
 class FileSeen(View):
     """A file of an export, as its manifest says it is."""
 
-    path: str
+    name: str
     sha256: str
 
 

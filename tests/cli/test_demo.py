@@ -22,8 +22,9 @@ def test_every_act_ends_as_the_story_says(tmp_path: Path) -> None:
         "Cancelled late",
         "Fifty",
         "A visit",
-        "taken along",
+        "A farewell",
     ):
         assert act in told.stdout
-    assert told.stdout.count("/workflows/booking:apt_") == 9
+    assert told.stdout.count("/workflows/booking:apt_") == 8
+    assert told.stdout.count("/workflows/deletion:del_") == 1
     assert list(tmp_path.iterdir()) == []
