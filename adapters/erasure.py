@@ -140,10 +140,10 @@ class KeyEraser:
         own = data_class.data_class
         if own is None:
             return []
-        buried_at = await self._vault.bury(subject_id, own)
-        left = buried_at + self._settle - datetime.now(UTC)
+        burial = await self._vault.bury(subject_id, own)
+        left = burial.at + self._settle - datetime.now(UTC)
         await asyncio.sleep(max(0.0, left.total_seconds()))
-        return [ErasureReceipt(store=Store.KEYS, part=own, data_class=data_class, erased=1, at=at)]
+        return [ErasureReceipt(store=Store.KEYS, part=own, data_class=data_class, erased=int(burial.held), at=at)]
 
 
 def erasers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from models.data_classes import DataClass, RetentionClass
 from models.erasure import ErasureReceipt, Gone, SentText, Store
@@ -63,9 +63,16 @@ class Redactor(Protocol):
         ...
 
 
+class Burial(NamedTuple):
+    """When a key was destroyed for good, by the vault's own note, and whether there had been one."""
+
+    at: datetime
+    held: bool
+
+
 class KeyBurial(Protocol):
     """The vault, as erasing sees it."""
 
-    async def bury(self, subject_id: str, data_class: DataClass) -> datetime:
-        """Destroy a key so that nobody ever makes one of that name again; when that was, by the vault's own note."""
+    async def bury(self, subject_id: str, data_class: DataClass) -> Burial:
+        """Destroy a key so that nobody ever makes one of that name again."""
         ...

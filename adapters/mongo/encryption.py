@@ -22,6 +22,7 @@ from uuid import uuid4
 from bson import CodecOptions
 from bson.binary import Binary
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
 from pymongo.encryption import ClientEncryption
 from pymongo.errors import DuplicateKeyError, EncryptionError
 from pymongo.read_concern import ReadConcern
@@ -29,6 +30,7 @@ from pymongo.read_concern import ReadConcern
 from adapters.mongo.client import TIMEOUTS, Document, answering, unanswered
 from adapters.mongo.encryption_keys import KEY_BYTES, DataKey, DataKeys, key_id_of, opened
 from models.data_classes import DataClass
+from models.erasure_ports import Burial
 from models.errors import SubjectErasedError, UnavailableError
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ _PROVIDER: Final = "local"
 _ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
 _BURIED: Final = "buriedAt"
+_HELD: Final = "held"
 IS_KEY: Final[Document] = {"keyMaterial": {"$exists": True}}
 """Beside keys the vault holds notes that one must never be made again."""
 
@@ -194,8 +197,8 @@ class Vault:
             await self._in_thread(lambda: self._destroy(list(existing)))
 
     @answering
-    async def bury(self, subject_id: str, data_class: DataClass) -> datetime:
-        """Destroy a subject's key of that class for good: nobody ever makes one of that name again. When that was.
+    async def bury(self, subject_id: str, data_class: DataClass) -> Burial:
+        """Destroy a subject's key of that class for good: nobody ever makes one of that name again.
 
         A note in the key's place says so, under the name that no two of the vault's documents share. A process that
         has sealed with the key lately may go on for `REMEMBERED_SECONDS`; what it seals then nobody opens.
@@ -261,21 +264,29 @@ class Vault:
         for name in names:
             self._known.pop(name, None)
 
-    def _bury(self, name: str) -> datetime:
+    def _bury(self, name: str) -> Burial:
+        """The key and the note that takes its place change together, so the note knows whether there was one."""
         self._ensure_index()
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         while True:
-            self._destroy([name])
             try:
-                self._keys.insert_one({"_id": Binary.from_uuid(uuid4()), "keyAltNames": [name], _BURIED: now})
+                with self._client.start_session() as session:
+                    held = session.with_transaction(lambda within: self._replaced(name, now, within))
             except DuplicateKeyError:
-                before = self._keys.find_one({"keyAltNames": name, _BURIED: {"$exists": True}}, {_BURIED: 1})
+                before = self._keys.find_one({"keyAltNames": name, _BURIED: {"$exists": True}})
                 if before is not None:
-                    return _instant(before[_BURIED])
+                    return Burial(_instant(before[_BURIED]), held=bool(before.get(_HELD, True)))
                 # Somebody has made the key anew just now: it goes too.
             else:
-                return now
+                self._known.pop(name, None)
+                return Burial(now, held=held)
+
+    def _replaced(self, name: str, now: datetime, session: ClientSession) -> bool:
+        gone = self._keys.delete_many({"keyAltNames": name, **IS_KEY}, session=session).deleted_count
+        note: Document = {"_id": Binary.from_uuid(uuid4()), "keyAltNames": [name], _BURIED: now, _HELD: gone > 0}
+        self._keys.insert_one(note, session=session)
+        return gone > 0
 
     def _rewrap(self, at_once: int) -> int:
         others: Document = {"masterKey.provider": {"$ne": self._newest}, **IS_KEY}

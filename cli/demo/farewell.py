@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import io
+import json
 import time
 import zipfile
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, OKPKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from adapters.tokens import ALGORITHM
 from cli.audit import told, verified
 from cli.demo.stage import PATIENCE, POLL_SECONDS, Ending, Say, Stage, StoryError, Visitor, insist, seen
 from cli.demo.views import (
     AccountSeen,
     BundleSeen,
     CertificateSeen,
+    CertifiedSeen,
     DeletionAskedSeen,
     DeletionSeen,
     ExportSeen,
+    KeysSeen,
     ManifestSeen,
     ProofSeen,
     View,
@@ -101,21 +103,36 @@ async def _scanner_finds_nothing(stage: Stage) -> None:
 
 async def _certificate_holds(stage: Stage, certificate: CertificateSeen, subject_id: str) -> None:
     """It is signed with our published key, says of whom it is, and keeps nothing back."""
-    keys = KeySet([OKPKey.import_key(one) for one in (await stage.published_keys()).keys])
-    try:
-        signed = jwt.decode(certificate.signature, keys, algorithms=[ALGORITHM]).claims
-    except (JoseError, ValueError) as error:
-        raise StoryError("the certificate's signature does not hold") from error
+    signed = CertifiedSeen.model_validate_json(_signed(certificate.signature, await stage.published_keys()))
     said = certificate.certificate
-    insist(signed["subject"] == said.subject == subject_id, "the certificate is somebody else's")
+    insist(signed == said, "what is signed is not what is said")
+    insist(signed.subject == subject_id, "the certificate is somebody else's")
     insist(not said.retained or all(one.erased_at for one in said.retained), "something was kept back")
+
+
+def _signed(statement: str, published: KeysSeen) -> bytes:
+    """What is signed, read as anybody would: a compact JWS (RFC 7515), an Ed25519 key by its name."""
+    head, payload, signature = statement.split(".")
+    name = json.loads(_decoded(head))["kid"]
+    key = next((one.x for one in published.keys if one.kid == name), None)
+    if key is None:
+        raise StoryError("the certificate's key is not published")
+    try:
+        Ed25519PublicKey.from_public_bytes(_decoded(key)).verify(_decoded(signature), f"{head}.{payload}".encode())
+    except InvalidSignature as error:
+        raise StoryError("the certificate's signature does not hold") from error
+    return _decoded(payload)
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 async def _audit_says_the_same(stage: Stage, certificate: CertificateSeen, subject_id: str) -> None:
     """The audit verifies, and names the destroying of every key that the certificate names."""
     report = await verified(stage.settings, None)
     insist(not report.findings, f"the audit does not verify: {'; '.join(told(report)[:3])}")
-    certified = {one.part for one in certificate.certificate.receipts if one.store == "keys"}
+    certified = {one.part for one in certificate.certificate.receipts if one.store == "keys" and one.erased}
     noted = await stage.keys_destroyed(subject_id)
     insist(certified == noted, f"keys destroyed: {sorted(certified)} certified, {sorted(noted)} in the audit")
 

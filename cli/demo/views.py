@@ -213,6 +213,7 @@ class ReceiptSeen(View):
 
     store: str
     part: str
+    erased: int
 
 
 class RetainedSeen(View):
@@ -236,10 +237,17 @@ class CertificateSeen(View):
     signature: str
 
 
-class KeysSeen(View):
-    """The keys that signatures are checked against."""
+class KeySeen(View):
+    """A public key that signatures are checked against, in base64url."""
 
-    keys: tuple[dict[str, str | list[str]], ...]
+    kid: str
+    x: str
+
+
+class KeysSeen(View):
+    """All of them."""
+
+    keys: tuple[KeySeen, ...]
 
 
 class EntryOfAuditSeen(View):
