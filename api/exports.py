@@ -11,9 +11,9 @@ from fastapi import Request
 
 from adapters.tokens import Purpose, PurposeTokens
 from api.audit import AuditLog
+from api.files import opened
 from models.byte_ranges import ByteRange
 from models.compliance import AuditAction
-from models.documents_ports import DamagedError
 from models.errors import Code, VisitNowError, not_found
 from models.exports import KEY_BYTES, LINK_LIFETIME, Export, ExportKind, ExportRef, ExportState, owner_of
 from models.exports_ports import Exports
@@ -122,18 +122,8 @@ class Exporting:
     async def content(self, export: Export, wanted: ByteRange) -> AsyncIterator[bytes]:
         """The bytes of a range; the first of them were opened already. Raises `damaged` and `unavailable`."""
         pieces = self._files.read(export, wanted.begin, wanted.end)
-        try:
-            first = await anext(pieces)
-        except DamagedError as error:
-            raise VisitNowError(Code.DAMAGED) from error
-        return _with(first, pieces)
+        return await opened(pieces)
 
 
 def _scope(caller: Principal, kind: ExportKind) -> Scope:
     return Subject(caller.subject) if kind is ExportKind.SUBJECT else Tenant(caller.tenant_id)
-
-
-async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece

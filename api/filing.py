@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from adapters.tokens import Purpose, PurposeTokens
+from api.files import opened
 from models.booking import Appointment, actor_of
 from models.byte_ranges import ByteRange
 from models.documents import (
@@ -21,7 +22,7 @@ from models.documents import (
     DocumentKind,
     Upload,
 )
-from models.documents_ports import DamagedError, Documents, Files, Scanner, Source
+from models.documents_ports import Documents, Files, Scanner, Source
 from models.errors import Code, VisitNowError, not_found
 from models.files import HEAD_BYTES, media_type_of, safe_name
 from models.identity import Principal, Scope, System, scope_of
@@ -162,17 +163,7 @@ class Filing:
         if document.contents is None:
             raise VisitNowError(Code.ERASED)
         pieces = self._files.read(document.id, document.contents, wanted.begin, wanted.end)
-        try:
-            first = await anext(pieces)
-        except DamagedError as error:
-            raise VisitNowError(Code.DAMAGED) from error
-        return _with(first, pieces)
-
-
-async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+        return await opened(pieces)
 
 
 def check_addable(appointment: Appointment) -> None:

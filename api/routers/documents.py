@@ -12,14 +12,14 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.files import File, file_responses, ranged
 from api.filing import Told, check_addable
 from api.guards import GUARD_CODES, PUBLIC, MayAddDocument, MayReadRecord
-from api.problems import invalid, is_json, problem_response, problem_responses, request_id_of
+from api.problems import invalid, is_json, problem_responses
 from api.records import AppointmentId, check_id, found
 from api.schemas.documents import DocumentFromUpload, DocumentPage, DocumentView
 from api.services import Services, Wired
 from models.booking import Appointment
-from models.byte_ranges import ByteRange, UnsatisfiableRangeError, wanted_range
 from models.compliance import AuditAction
 from models.documents import PIECE_BYTES, Document, DocumentKind
 from models.documents_ports import DamagedError
@@ -182,23 +182,7 @@ async def document(
     "/documents/{document_id}/content",
     dependencies=[PUBLIC],
     response_class=StreamingResponse,
-    responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {
-            "description": "The bytes that `Range` asks for.",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        **problem_responses(
-            Code.INVALID,
-            Code.TOKEN_INVALID,
-            Code.NOT_FOUND,
-            Code.ERASED,
-            Code.RANGE_NOT_SATISFIABLE,
-            Code.DAMAGED,
-            Code.UNAVAILABLE,
-            page=True,
-        ),
-    },
+    responses=file_responses("application/octet-stream", page=True),
 )
 async def document_content(
     request: Request,
@@ -208,31 +192,8 @@ async def document_content(
 ) -> Response:
     """The document's bytes, opened on their way; `Range` and `If-Range` work as for any file."""
     known = await services.filing.linked(document_id, token)
-    tag = f'"{known.id}"'
-    asked = request.headers.get("range")
-    if request.headers.get("if-range", tag) != tag:
-        asked = None
-    try:
-        wanted = wanted_range(asked, known.size)
-    except UnsatisfiableRangeError:
-        return _unsatisfiable(request, known)
-    sent = wanted or ByteRange(0, known.size)
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Content-Disposition": _disposition(known),
-        "Content-Length": str(sent.end - sent.begin),
-        "ETag": tag,
-    }
-    if wanted is not None:
-        headers["Content-Range"] = wanted.content_range(known.size)
-    content = await services.filing.content(known, sent)
-    return StreamingResponse(content, 200 if wanted is None else 206, headers, known.media_type)
-
-
-def _unsatisfiable(request: Request, known: Document) -> Response:
-    response = problem_response(VisitNowError(Code.RANGE_NOT_SATISFIABLE), request_id_of(request))
-    response.headers["Content-Range"] = f"bytes */{known.size}"
-    return response
+    file = File(known.size, known.id, known.media_type, _disposition(known))
+    return await ranged(request, file, lambda wanted: services.filing.content(known, wanted))
 
 
 def _disposition(document: Document) -> str:

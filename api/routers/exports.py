@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from adapters.redis.limits import Limit as RateLimit
+from api.files import File, file_responses, ranged
 from api.guards import GUARD_CODES, PUBLIC, MayExportTenant, MayFetchTenantExport, OwnExport, OwnExportAnew
-from api.problems import problem_response, problem_responses, request_id_of
+from api.problems import problem_responses
 from api.records import optional_key
 from api.schemas.exports import ExportView
 from api.services import Services, Wired
-from models.byte_ranges import ByteRange, UnsatisfiableRangeError, wanted_range
 from models.errors import Code, VisitNowError
-from models.exports import Export, ExportKind
+from models.exports import ExportKind
 from models.identity import Principal
 
 ASKED: Final = RateLimit("exports", hits=10, seconds=86_400)
@@ -75,22 +75,7 @@ async def _shown(services: Services, caller: Principal, kind: ExportKind, export
     "/exports/{export_id}/content",
     dependencies=[PUBLIC],
     response_class=StreamingResponse,
-    responses={
-        200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {
-            "description": "The bytes that `Range` asks for.",
-            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        **problem_responses(
-            Code.INVALID,
-            Code.TOKEN_INVALID,
-            Code.NOT_FOUND,
-            Code.ERASED,
-            Code.RANGE_NOT_SATISFIABLE,
-            Code.DAMAGED,
-            Code.UNAVAILABLE,
-        ),
-    },
+    responses=file_responses("application/zip"),
 )
 async def export_content(
     request: Request,
@@ -100,29 +85,8 @@ async def export_content(
 ) -> Response:
     """The file, opened on its way; `Range` and `If-Range` work, so that a broken download is gone on with."""
     known = await services.exporting.linked(request, export_id, token)
-    tag = f'"{known.sha256}"'
-    asked = request.headers.get("range")
-    if request.headers.get("if-range", tag) != tag:
-        asked = None
-    try:
-        wanted = wanted_range(asked, known.size)
-    except UnsatisfiableRangeError:
-        return _unsatisfiable(request, known)
-    sent = wanted or ByteRange(0, known.size)
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "no-store",
-        "Content-Disposition": f'attachment; filename="visitnow-{known.requested_at:%Y-%m-%d}.zip"',
-        "Content-Length": str(sent.end - sent.begin),
-        "ETag": tag,
-    }
-    if wanted is not None:
-        headers["Content-Range"] = wanted.content_range(known.size)
-    content = await services.exporting.content(known, sent)
-    return StreamingResponse(content, 200 if wanted is None else 206, headers, "application/zip")
-
-
-def _unsatisfiable(request: Request, known: Export) -> Response:
-    response = problem_response(VisitNowError(Code.RANGE_NOT_SATISFIABLE), request_id_of(request))
-    response.headers["Content-Range"] = f"bytes */{known.size}"
-    return response
+    disposition = f'attachment; filename="visitnow-{known.requested_at:%Y-%m-%d}.zip"'
+    file = File(known.size, str(known.sha256), "application/zip", disposition)
+    answer = await ranged(request, file, lambda wanted: services.exporting.content(known, wanted))
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
