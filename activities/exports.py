@@ -11,6 +11,7 @@ from temporalio import activity
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.deletions import GONE
+from models.due_letters import due_letter
 from models.exports import Export, ExportRef, ExportState
 from models.exports_ports import Departures, ExportBeginner, ExportMaker, Exports
 from models.identity import PLATFORM, Account, Subject, System
@@ -120,19 +121,8 @@ class ExportActivities:
         with typed_failures():
             waits = await self._exports.reach(about.scope, about.export_id, step.percent)
             if waits and self._officers is not None:
-                params = {"percent": str(step.percent), "request": about.export_id, "due": f"{about.due_at:%Y-%m-%d}"}
-                await self._messenger.send(
-                    Message(
-                        id=f"msg_{about.export_id}_{step.percent}",
-                        tenant_id=PLATFORM,
-                        subject_id=about.export_id,
-                        channel=Channel.EMAIL,
-                        to=self._officers,
-                        template=Template.RIGHTS_DUE,
-                        params=params,
-                        expires_at=step.at + WORTH,
-                    )
-                )
+                letter = due_letter(self._officers, about.export_id, step.percent, about.due_at, step.at + WORTH)
+                await self._messenger.send(letter)
         return waits
 
     @activity.defn(name="exports.tell")

@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
+from models.due_letters import due_letter
 from models.identity import PLATFORM, Account, Subject, Tenant
 from models.messaging import Channel, Message, Template
 from models.notice_ports import Accounts, Messenger
@@ -61,19 +62,8 @@ class RightsActivities:
         with typed_failures():
             waits = await self._requests.reach(Tenant(about.tenant_id), about.request_id, step.percent)
             if waits and self._officers is not None:
-                params = {"percent": str(step.percent), "request": about.request_id, "due": f"{about.due_at:%Y-%m-%d}"}
-                await self._messenger.send(
-                    Message(
-                        id=f"msg_{about.request_id}_{step.percent}",
-                        tenant_id=PLATFORM,
-                        subject_id=about.request_id,
-                        channel=Channel.EMAIL,
-                        to=self._officers,
-                        template=Template.RIGHTS_DUE,
-                        params=params,
-                        expires_at=step.at + WORTH,
-                    )
-                )
+                letter = due_letter(self._officers, about.request_id, step.percent, about.due_at, step.at + WORTH)
+                await self._messenger.send(letter)
         return waits
 
     @activity.defn(name="rights.tell")
