@@ -198,8 +198,12 @@ def test_the_ui_is_served_and_knows_the_codec_server_and_its_sign_in(tmp_path: P
             }
             page = client.get("/namespaces/visitnow/workflows")
             assert page.headers["content-type"].startswith("text/html")
-            listed = client.get("/api/v1/namespaces/visitnow/workflows", params={"query": 'WorkflowId="booking:x"'})
-            assert listed.status_code == 200, listed.text
+            # The UI calls its server anew some time after it was refused, and so somewhat later than it is there.
+            deadline = time.monotonic() + 20
+            query = {"query": 'WorkflowId="booking:x"'}
+            while (listed := client.get("/api/v1/namespaces/visitnow/workflows", params=query)).status_code != 200:
+                assert time.monotonic() < deadline, listed.text
+                time.sleep(0.1)
             assert client.get("/api/v1/namespaces/nobody_s/workflows").status_code == 404
             temporal.process.kill()
             assert client.get("/namespaces/visitnow/workflows").status_code == 502

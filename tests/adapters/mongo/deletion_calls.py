@@ -9,6 +9,7 @@ from adapters.mongo.repositories import Repositories
 from models.booking import PlaceBooking
 from models.data_classes import RetentionClass
 from models.deletions import Deletion, DeletionState, LogEntry, Retained
+from models.deletions_ports import Visit
 from models.erasure import ErasureReceipt, Store
 from models.holds import HoldReason, LegalHold
 from models.identity import Scope, System
@@ -88,8 +89,12 @@ def on_records(stores: Repositories, deletion: Deletion) -> dict[str, Call]:
         "holds.standing": lambda scope: holds.standing(scope, subject, now()),
         "holds.standing on anybody": lambda scope: holds.standing(scope, None, now()),
         "holds.lift": lambda scope: holds.lift(scope, hold.id, new("usr"), now()),
-        "subject_visits.look": lambda scope: stores.subject_visits.look(scope, subject, now()),
+        "subject_visits.look": lambda scope: _visits(stores, scope, subject),
     }
+
+
+async def _visits(stores: Repositories, scope: Scope, subject: str) -> list[Visit]:
+    return list((await stores.subject_visits.look(scope, subject, now())).visits)
 
 
 def of_everybody(stores: Repositories) -> dict[str, Call]:
