@@ -33,7 +33,7 @@ def sightings(
     """
     with explained():
         settings = current_settings()
-        canaries = _canaries(settings, sys.stdin.read() if str(words) == "-" else words.read_text(encoding="utf-8"))
+        canaries = _canaries(settings, sys.stdin.read() if str(words) == "-" else _text(words))
         scanner, found = asyncio.run(_looked(settings, canaries, logs or []))
         for kind, size in scanner.looked_at.items():
             errors.print(f"{kind}: {size:,} bytes were looked at")
@@ -41,6 +41,13 @@ def sightings(
             console.print(f"{place} ({form})", markup=False)
         if found:
             raise CommandError("somebody is there")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {type(error).__name__}") from error
 
 
 def _canaries(settings: Settings, text: str) -> Canaries:
