@@ -322,13 +322,12 @@ class Visitor(Person):
             "razorpay_order_id": paid.order_id,
             "razorpay_signature": paid.signature,
         }
-        path = f"/appointments/{appointment_id}/payment"
-        seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+        await self._change(appointment_id, "payment", body, lambda one: one.state == "confirmed")
 
     async def reschedule(self, appointment_id: str, when: Time) -> AppointmentSeen:
         """Take another time."""
-        path, body = f"/appointments/{appointment_id}/reschedule", {"start": when.start.isoformat()}
-        return seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+        body = {"start": when.start.isoformat()}
+        return await self._change(appointment_id, "reschedule", body, lambda one: one.start == when.start)
 
     async def review(self, appointment_id: str, opinion: Mapping[str, object]) -> httpx.Response:
         """Say how a visit was."""
@@ -337,8 +336,22 @@ class Visitor(Person):
 
     async def cancel(self, appointment_id: str) -> AppointmentSeen:
         """Cancel."""
-        path, body = f"/appointments/{appointment_id}/cancel", {"reason": "Something came up at work"}
-        return seen(await self._api.post(path, json=body, headers=self._headers), AppointmentSeen)
+        body = {"reason": "Something came up at work"}
+        return await self._change(appointment_id, "cancel", body, lambda one: one.state == "cancelled")
+
+    async def _change(
+        self, appointment_id: str, what: str, body: Mapping[str, object], done: Callable[[AppointmentSeen], bool]
+    ) -> AppointmentSeen:
+        """Ask for a change. Whoever is told that it took too long looks what came of it, and asks again if nothing."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            answer = await self._api.post(f"/appointments/{appointment_id}/{what}", json=body, headers=self._headers)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > give_up:
+                return seen(answer, AppointmentSeen)
+            await asyncio.sleep(POLL_SECONDS)
+            appointment = await self.look(appointment_id)
+            if done(appointment):
+                return appointment
 
 
 def order_of(appointment: AppointmentSeen) -> str | None:
