@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -66,10 +66,12 @@ async def back_up(settings: Settings, told: Told) -> Taken:
     name = backup_id(datetime.now(UTC), secrets.token_hex(3))
     async with MongoSnapshot.taken(reader or addresses.url, addresses.database) as snapshot:
         contents = [await _copied(snapshot, stores.data, name, one, told) for one in await snapshot.collections()]
-    if not any(one.documents for one in contents):
-        raise BackupError(f"there is nothing in the database {addresses.database}")
-    # After the data: a key that opens any of it was there before.
-    vault = await _back_up_vault(stores.vault, reader or addresses.vault_url, addresses.vault_database, name, told)
+        await _refuse_what_was_lost(stores.data, addresses.database, contents)
+        # After the data: a key that opens any of it was there before.
+        vault = await _copied_vault(stores.vault, reader or addresses.vault_url, addresses.vault_database, name, told)
+        if not vault.documents and (where := await snapshot.sealed()) is not None:
+            raise BackupError(f"the vault {vault.database} is empty, but {where} has what only its keys would open")
+    await stores.vault.finish(vault)
     manifest = Manifest(
         id=name,
         kind=BackupKind.DATA,
@@ -84,12 +86,25 @@ async def back_up(settings: Settings, told: Told) -> Taken:
     return Taken(manifest, vault, tuple(await _remove_lapsed(settings, stores)))
 
 
-async def _back_up_vault(store: BackupStore, url: str, database: str, name: str, told: Told) -> Manifest:
+async def _refuse_what_was_lost(store: BackupStore, database: str, contents: Sequence[Contents]) -> None:
+    """An installation may be empty on its first day only, and is never without collections. Raises `BackupError`."""
+    if not contents:
+        raise BackupError(f"there is no database {database}, or nobody has made its collections (visitnow migrate)")
+    if any(one.documents for one in contents):
+        return
+    for before in await store.finished(BackupKind.DATA):
+        documents = (await store.manifest(BackupKind.DATA, before)).documents
+        if documents:
+            raise BackupError(f"the database {database} is empty, but had {documents:,} documents in backup {before}")
+
+
+async def _copied_vault(store: BackupStore, url: str, database: str, name: str, told: Told) -> Manifest:
+    """The keys, and what is to be signed of them."""
     async with MongoSnapshot.taken(url, database) as snapshot:
         contents = [
             await _copied(snapshot, store, name, one, told, BackupKind.VAULT) for one in await snapshot.collections()
         ]
-    manifest = Manifest(
+    return Manifest(
         id=name,
         kind=BackupKind.VAULT,
         database=database,
@@ -97,8 +112,6 @@ async def _back_up_vault(store: BackupStore, url: str, database: str, name: str,
         finished_at=datetime.now(UTC),
         contents=tuple(contents),
     )
-    await store.finish(manifest)
-    return manifest
 
 
 class _Parts:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from bson import CodecOptions, Timestamp
+from bson import CodecOptions, Timestamp, decode
 from bson.raw_bson import RawBSONDocument
 from motor.core import AgnosticClientSession
 from pymongo import ASCENDING
@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from adapters.mongo import indexes
 from adapters.mongo.client import Client, Database, answering, open_client, unanswered
+from adapters.mongo.encryption import sealed_within
 from models.backups import BackupError, Measure
 from models.errors import UnavailableError
 
@@ -72,6 +73,18 @@ class MongoSnapshot:
         found = await self._database.list_collection_names()
         return sorted(one for one in found if not one.startswith(_SYSTEM))
 
+    async def sealed(self) -> str | None:
+        """A collection in which something is sealed, whatever the field is called; None where nothing is.
+
+        Reads everything. Raises as `documents` does.
+        """
+        for collection in await self.collections():
+            async for batch in self.documents(collection):
+                for start, end in _bounds(batch.content):
+                    if any(sealed_within(decode(batch.content[start:end]))):
+                        return collection
+        return None
+
     async def documents(self, collection: str) -> AsyncIterator[Batch]:
         """All of a collection in the order of their ids, at most 16 MB at a time.
 
@@ -100,13 +113,19 @@ async def _instant(client: Client, database: str, session: AgnosticClientSession
     """The first read of a snapshot session chooses the instant of all that follow."""
     names = sorted(one for one in await client[database].list_collection_names() if not one.startswith(_SYSTEM))
     if not names:
-        raise BackupError(f"there is nothing in the database {database}")
+        return await _clock(client)  # of nothing there is one state only
     probe = {"find": names[0], "projection": {"_id": 1}, "limit": 1, "singleBatch": True}
     reply = await client[database].command(probe, session=session)
     at = reply["cursor"].get("atClusterTime")
     if not isinstance(at, Timestamp):
         raise BackupError("MongoDB does not say what instant it shows: snapshots need a replica set of 5.0 or newer")
     return datetime.fromtimestamp(at.time, UTC)
+
+
+async def _clock(client: Client) -> datetime:
+    hello = await client.admin.command("hello")
+    now: datetime = hello["localTime"]
+    return now.replace(tzinfo=UTC)  # commands answer without a zone
 
 
 class MongoTarget:
@@ -135,9 +154,7 @@ class MongoTarget:
     @answering
     async def clock(self) -> datetime:
         """The server's own time."""
-        hello = await self._client.admin.command("hello")
-        now: datetime = hello["localTime"]
-        return now.replace(tzinfo=UTC)  # commands answer without a zone
+        return await _clock(self._client)
 
     @answering
     async def create(self, collection: str) -> None:

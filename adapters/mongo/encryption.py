@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -42,6 +42,8 @@ _MOST_TIMES: Final = 10
 _PROVIDER: Final = "local"
 _ALGORITHM: Final = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
+_SEALED: Final = 6
+"""BSON's subtype of what is encrypted."""
 _BURIED: Final = "buriedAt"
 _HELD: Final = "held"
 IS_KEY: Final[Document] = {"keyMaterial": {"$exists": True}}
@@ -76,6 +78,18 @@ class Erased(Enum):
 
 ERASED: Final = Erased.ERASED
 Opened: TypeAlias = Document | Literal[Erased.ERASED] | None
+
+
+def sealed_within(value: object) -> Iterator[bytes]:
+    """Every sealed value within a document, however deep."""
+    if isinstance(value, Binary) and value.subtype == _SEALED:
+        yield bytes(value)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from sealed_within(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from sealed_within(one)
 
 
 def key_encryption_key(kms_url: str) -> bytes:

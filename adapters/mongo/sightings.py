@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from bson import Binary, encode
+from bson import encode
 
 from adapters.mongo.client import Document, open_client
-from adapters.mongo.encryption import ERASED, Vault
+from adapters.mongo.encryption import ERASED, Vault, sealed_within
 
-_SEALED: Final = 6
-"""BSON's subtype of what is encrypted."""
 _PAGE: Final = 500
 
 
@@ -48,20 +46,8 @@ class StoredDocuments:
             client.close()
 
     async def _opened(self, collection: str, page: Sequence[Document]) -> AsyncIterator[Found]:
-        sealed = [(str(one["_id"]), value) for one in page for value in _sealed(one)]
+        sealed = [(str(one["_id"]), value) for one in page for value in sealed_within(one)]
         opened = await self._vault.open([value for _, value in sealed])
         for (document_id, _), content in zip(sealed, opened, strict=True):
             if content is not None and content is not ERASED:
                 yield Found(collection, repr(content).encode(), document_id, content)
-
-
-def _sealed(value: object) -> Iterator[bytes]:
-    """Every sealed value within a document, however deep."""
-    if isinstance(value, Binary) and value.subtype == _SEALED:
-        yield bytes(value)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _sealed(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _sealed(one)

@@ -45,6 +45,13 @@ async def _name_of(place: Place, person: str) -> object:
     return opened
 
 
+async def _migrated(place: Place) -> None:
+    """As `visitnow migrate` leaves an installation: collections without a document."""
+    owner = open_client(place.target.owner_url, "tests")
+    await ensure(owner[place.data])
+    owner.close()
+
+
 async def test_everything_comes_back_as_it_was(town: Town, lived_in: Place) -> None:
     taken = await lived_in.back_up()
     assert taken.data.taken_at <= datetime.now(UTC)
@@ -95,9 +102,7 @@ async def test_it_is_one_instant_while_the_database_goes_on(lived_in: Place, tow
 async def test_an_installation_that_was_only_migrated_is_filled(town: Town, lived_in: Place) -> None:
     taken = await lived_in.back_up()
     fresh = town.place()
-    owner = open_client(fresh.target.owner_url, "tests")
-    await ensure(owner[fresh.data])
-    owner.close()
+    await _migrated(fresh)
     assert (await fresh.restore()).differences == ()
     names = {one.name for one in taken.data.contents}
     assert names == set(fresh.owner[fresh.data].list_collection_names())
@@ -277,3 +282,36 @@ async def test_a_copy_that_takes_longer_than_mongodb_remembers_says_so(own_serve
                     return str(error)
 
             await eventually(refused, lambda said: "minSnapshotHistoryWindowInSeconds" in said)
+
+
+async def test_an_installation_of_the_first_day_has_a_backup(town: Town) -> None:
+    """Nobody has signed up yet, so there is no vault; what is restored from it is another first day."""
+    place = town.place()
+    await _migrated(place)
+    taken = await place.back_up()
+    assert (taken.data.documents, taken.vault.documents) == (0, 0)
+    fresh = town.place()
+    restored = await fresh.restore()
+    assert (restored.differences, restored.broken, restored.keys, restored.files) == ((), (), 0, 0)
+    assert set(fresh.owner[fresh.data].list_collection_names()) == {one.name for one in taken.data.contents}
+    await fresh.audit("tnt_a", 2)
+    assert (await fresh.back_up()).data.documents == 3, "two entries and a seal, and still nothing sealed"
+
+
+async def test_a_vault_that_was_lost_is_no_backup(lived_in: Place) -> None:
+    """Keys that are gone while there is something that only they open: the older backup must stay the newest."""
+    await lived_in.back_up()
+    lived_in.owner.drop_database(lived_in.settings.vault_database)
+    with pytest.raises(BackupError, match="is empty, but users has what only its keys would open"):
+        await lived_in.back_up()
+    assert len(await places(lived_in.settings).vault.finished(BackupKind.VAULT)) == 1
+
+
+async def test_a_database_that_was_lost_is_no_backup(lived_in: Place) -> None:
+    await lived_in.back_up()
+    lived_in.owner.drop_database(lived_in.data)
+    with pytest.raises(BackupError, match="visitnow migrate"):
+        await lived_in.back_up()
+    await _migrated(lived_in)
+    with pytest.raises(BackupError, match=r"is empty, but had [0-9]+ documents in backup"):
+        await lived_in.back_up()
