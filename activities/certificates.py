@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from models.data_classes import DataClass, RetentionClass
-from models.deletions import Deletion, LogEntry, Retained, certificate_of
+from models.deletions import Deletion, DeletionState, LogEntry, Retained, certificate_of
 from models.deletions_ports import CertificateSigner, Deletions, Due, ErasureLog
 from models.erasure import ErasureReceipt
 from models.errors import Code, UnavailableError, VisitNowError, not_found
@@ -50,6 +50,8 @@ class Certificates:
             LogEntry(
                 deletion_id=deletion.id,
                 subject_id=deletion.subject_id,
+                dependant_id=deletion.dependant_id,
+                state=deletion.state if deletion.erased_at is None else DeletionState.ERASED,
                 requested_at=deletion.requested_at,
                 confirmed_at=deletion.confirmed_at,
                 restricted_at=deletion.restricted_at,
@@ -74,8 +76,7 @@ class Certificates:
             )
             signed = self._sign(certificate_of(said, at, issuer=self._issuer))
             if await self._deletions.certify(CERTIFYING, said, signed):
-                if said.dependant_id is None:
-                    await self.log(said, at)
+                await self.log(said, at)
                 return said.model_copy(update={"certificate": signed})
         msg = "the deletion changes faster than it can be certified"
         raise UnavailableError(msg)

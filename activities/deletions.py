@@ -188,9 +188,9 @@ class DeletionActivities:
                 return deletion.state
             for export_id in await self._exports.stop(FORGETTING, about.subject_id, step.at):
                 await self._leaver.stop_export(export_id)
+            await self._certificates.log(deletion, step.at)
             if about.dependant_id is not None:
                 return deletion.state
-            await self._certificates.log(deletion, step.at)
             await self._users.remove(Subject(about.subject_id), about.subject_id, step.at)
             await self._sessions.end_all(about.subject_id, EndReason.LEAVING)
         return deletion.state
@@ -271,9 +271,8 @@ class DeletionActivities:
             deletion = await self._advance(step, DeletionState.ERASING)
             await self._deletions.plan(Subject(about.subject_id), about.deletion_id, step.plan.retained)
             await self._deletions.note_waiting(Subject(about.subject_id), about.deletion_id, ())
-            if about.dependant_id is None:
-                planned = deletion.model_copy(update={"retained": step.plan.retained})
-                await self._certificates.log(planned, step.at, step.plan.due)
+            planned = deletion.model_copy(update={"retained": step.plan.retained})
+            await self._certificates.log(planned, step.at, step.plan.due)
 
     @activity.defn(name="deletions.forget_child")
     async def forget_child(self, step: Step) -> list[ErasureReceipt]:

@@ -55,6 +55,10 @@ async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
     try:
         for entry in entries:
             await stores.deletions.restore(REAPPLYING, entry)
+            if entry.dependant_id is not None:
+                erased += await _forget_child(stores, entry, entry.dependant_id)
+                continue
+            await stores.users.remove(REAPPLYING, entry.subject_id, entry.restricted_at)
             for data_class, at in entry.erased.items():
                 for one in erasers:
                     receipts = await one.erase(entry.subject_id, data_class, at)
@@ -62,6 +66,14 @@ async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
     finally:
         await stores.close()
     return Reapplied(len(entries), erased)
+
+
+async def _forget_child(stores: Repositories, entry: LogEntry, dependant_id: str) -> int:
+    """Who they are and what was answered about them; until that was decided, finding their visits still needs it."""
+    if not entry.erased:
+        return 0
+    found = await stores.dependants.remove(REAPPLYING, dependant_id)
+    return await stores.consents.forget(REAPPLYING, dependant_id) + found
 
 
 async def _nobody(practitioner_id: str) -> None:

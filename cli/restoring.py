@@ -22,6 +22,7 @@ from cli.backing_up import listed_files, places
 from cli.output import CommandError
 from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
+from models.deletions import GONE, DeletionRef
 from models.identity import System
 from models.payments import GatewayPaymentStatus, PaymentFact
 from models.promises import Kept, Promise, PromiseKind, compared
@@ -36,7 +37,8 @@ _MONEY: Final = frozenset({GatewayPaymentStatus.AUTHORIZED, GatewayPaymentStatus
 SIGNED_IN: Final = "sessions"
 """Not kept: one that was ended after the backup would be open again, so everybody signs in anew."""
 
-_REVIVING: Final = System("visits whose workflows were lost are taken up again")
+_REVIVING: Final = System("visits and deletions whose workflows were lost are taken up again")
+_TAKEN_UP: Final = frozenset({PromiseKind.APPOINTMENT, PromiseKind.DELETION})
 _CLOCKS: Final = timedelta(seconds=5)
 """How far a new server's clock may be behind: its stamps must come after those that are restored."""
 
@@ -180,7 +182,7 @@ async def _set_seals_aside(settings: Settings, manifest: Manifest) -> list[str]:
 
 
 async def promises_kept(settings: Settings) -> Kept:
-    """What is open in the database against the workflows that run; visits whose workflows were lost get new ones.
+    """What is open in the database against the workflows that run; lost ones of visits and deletions begin anew.
 
     Raises `UnavailableError`.
     """
@@ -199,7 +201,7 @@ async def promises_kept(settings: Settings) -> Kept:
             if one.startswith("booking:") and not await known.has_appointment(one.removeprefix("booking:"))
         ]
         promises = [one async for one in known.each(datetime.now(UTC))]
-        lost = [one for one in promises if one.kind is PromiseKind.APPOINTMENT and one.workflow_id not in running]
+        lost = [one for one in promises if one.kind in _TAKEN_UP and one.workflow_id not in running]
         reviver = Reviver(temporal)
         revived = [one.workflow_id for one in lost if await _revived(reviver, stores, one)]
         return compared(promises, running, unknown, frozenset(revived))
@@ -208,6 +210,10 @@ async def promises_kept(settings: Settings) -> Kept:
 
 
 async def _revived(reviver: Reviver, stores: Repositories, lost: Promise) -> bool:
+    if lost.kind is PromiseKind.DELETION:
+        deletion = await stores.deletions.find(_REVIVING, lost.id)
+        # One that has not taken effect may have been taken back since.
+        return deletion is not None and deletion.state in GONE and await reviver.resume(DeletionRef.of(deletion))
     found = await stores.appointments.find(_REVIVING, lost.id, open_sealed=False)
     return found is not None and await reviver.revive(found)
 

@@ -290,6 +290,9 @@ class LogEntry(Model):
 
     deletion_id: Id
     subject_id: Id
+    dependant_id: Id | None = None
+    """Whom the account asked for; None: for itself."""
+    state: DeletionState = DeletionState.ERASED
     requested_at: UtcDatetime
     confirmed_at: UtcDatetime
     restricted_at: UtcDatetime
@@ -297,3 +300,8 @@ class LogEntry(Model):
     retained: tuple[Retained, ...] = ()
     at: UtcDatetime
     """When this was last written."""
+
+    @property
+    def about(self) -> str:
+        """Who is to be forgotten."""
+        return self.dependant_id or self.subject_id

@@ -85,7 +85,7 @@ class Deletions(Protocol):
         ...
 
     async def restore(self, scope: Scope, entry: LogEntry) -> None:
-        """Write one that an older backup does not know, as far as its entry tells; one that is there stays."""
+        """Have one be as far as its entry tells, where an older backup knows it not or not so far."""
         ...
 
 

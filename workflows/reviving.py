@@ -1,4 +1,4 @@
-"""Visits whose workflows were lost: each gets one that goes on from where its document stands."""
+"""Visits and deletions whose workflows were lost: each gets one that goes on from where its document stands."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from models.booking import (
     PlaceBooking,
     Standing,
 )
+from models.deletions import DeletionRef
 from models.errors import UnavailableError
 from models.ids import booking_workflow_id
 from models.payments import GatewayPaymentStatus, PaymentFact
 from workflows import attributes
 from workflows.booking import BookingWorkflow
+from workflows.deletions_gateway import deletion
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reminding import ReminderFollower
+from workflows.starting import begin
 
 _PLACED_BEFORE: Final = 0
 """Which version of the policy it was is of no matter any more: the policy itself comes along."""
 
 
 class Reviver:
-    """Begins workflows of visits over one client."""
+    """Begins workflows over one client."""
 
     def __init__(self, client: Client) -> None:
         """The process's client."""
@@ -73,6 +76,14 @@ class Reviver:
         if appointment.state is AppointmentState.CONFIRMED:
             await self._reminders.follow(_confirmed(appointment))
         return True
+
+    async def resume(self, about: DeletionRef) -> bool:
+        """Have a deletion that took effect go on to its certificate; False where its workflow was not lost.
+
+        Each of its steps leaves alone what is done already. Raises `UnavailableError`.
+        """
+        begun = await begin(self._client, deletion(about))
+        return begun.first_execution_run_id is not None
 
 
 def command_of(appointment: Appointment) -> PlaceBooking:

@@ -172,10 +172,8 @@ class MongoDeletions:
         found = await self._one(scope, {"_id": deletion_id, "state": DeletionState.ERASING})
         if found is None:
             return
-        left = _left_behind(retained)
-        # What stays of somebody without an account goes record by record, with whose account it is.
-        due = {} if found.dependant_id is None else {"next_due": None}
-        await self._set(scope, {"_id": deletion_id, "state": DeletionState.ERASING}, {**left, **due})
+        left = _left_behind(retained, found.dependant_id)
+        await self._set(scope, {"_id": deletion_id, "state": DeletionState.ERASING}, left)
 
     @answering
     async def receive(self, scope: Scope, deletion_id: str, receipts: Sequence[ErasureReceipt]) -> None:
@@ -189,7 +187,9 @@ class MongoDeletions:
     @answering
     async def settle(self, scope: Scope, deletion: Deletion, retained: Sequence[Retained]) -> bool:
         """One update of exactly the version that was read."""
-        return await self._set(scope, {"_id": deletion.id, "version": deletion.version}, _left_behind(retained))
+        return await self._set(
+            scope, {"_id": deletion.id, "version": deletion.version}, _left_behind(retained, deletion.dependant_id)
+        )
 
     @answering
     async def certify(self, scope: Scope, deletion: Deletion, certificate: str) -> bool:
@@ -239,29 +239,36 @@ class MongoDeletions:
 
     @answering
     async def restore(self, scope: Scope, entry: LogEntry) -> None:
-        """One upsert that changes nothing where it is there."""
-        values: Document = {
+        """One upsert of what the entry tells, after one of an earlier wish that was taken back since."""
+        known: Document = {
             "tenant_id": PLATFORM,
             "subject_id": entry.subject_id,
-            "about": entry.subject_id,
-            "state": DeletionState.ERASED,
-            "open": False,
-            "challenge_id": "restored",
-            "body_hash": "restored",
+            "dependant_id": entry.dependant_id,
+            "about": entry.about,
             "requested_at": entry.requested_at,
-            "confirmed_at": entry.confirmed_at,
-            "grace_until": entry.restricted_at,
-            "restricted_at": entry.restricted_at,
-            "erased_at": entry.at,
-            "receipts": {},
-            **_left_behind(entry.retained),
-            "version": 1,
-            "created_at": entry.requested_at,
-            "updated_at": entry.at,
         }
-        require(scope, values)
+        require(scope, known)
+        # Nobody has two that go on: this one began after the other had been taken back.
+        await self._deletions.update_many(
+            scoped(scope, {"about": entry.about, "open": True, "_id": {"$ne": entry.deletion_id}}),
+            {"$set": {"state": DeletionState.CANCELLED, "open": False, "cancelled_at": entry.requested_at}},
+            comment=reason_of(scope),
+        )
+        left = _left_behind(entry.retained, entry.dependant_id)
         await self._deletions.update_one(
-            scoped(scope, {"_id": entry.deletion_id}), {"$setOnInsert": values}, upsert=True, comment=reason_of(scope)
+            scoped(scope, {"_id": entry.deletion_id}),
+            {
+                "$set": {**known, **_so_far(entry), **left},
+                "$setOnInsert": {
+                    "challenge_id": "restored",
+                    "body_hash": "restored",
+                    "receipts": {},
+                    "created_at": entry.requested_at,
+                },
+                "$inc": {"version": 1},
+            },
+            upsert=True,
+            comment=reason_of(scope),
         )
 
     @answering
@@ -317,8 +324,22 @@ class MongoDeletions:
         ]
 
 
-def _left_behind(retained: Sequence[Retained]) -> Document:
-    waiting = [one.until for one in retained if one.erased_at is None]
+def _so_far(entry: LogEntry) -> Document:
+    """How far a deletion is that a log tells of."""
+    return {
+        "state": entry.state,
+        "open": entry.state in OPEN,
+        "confirmed_at": entry.confirmed_at,
+        "grace_until": entry.restricted_at,
+        "restricted_at": entry.restricted_at,
+        "erased_at": entry.at if entry.state is DeletionState.ERASED else None,
+        "updated_at": entry.at,
+    }
+
+
+def _left_behind(retained: Sequence[Retained], dependant_id: str | None) -> Document:
+    # What stays of somebody without an account goes record by record, with whose account it is.
+    waiting = [one.until for one in retained if one.erased_at is None and dependant_id is None]
     return {"retained": [one.model_dump() for one in retained], "next_due": min(waiting, default=None)}
 
 

@@ -11,6 +11,10 @@ from typing import Final, NamedTuple
 import obstore
 from pydantic import SecretStr
 from pymongo import MongoClient
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from activities.compliance import AuditActivities, SealEverything
@@ -25,7 +29,7 @@ from cli.backing_up import Taken, back_up
 from cli.restoring import Restored, Target, chosen, restore
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import an_entry
-from tests.stack import Json, settings_over
+from tests.stack import Json, eventually, settings_over
 
 _NUMBERS: Final = itertools.count(1)
 
@@ -42,6 +46,25 @@ def silent(*words: object) -> None:
 
 async def nobody(practitioner_id: str) -> None:
     """Nobody listens for free times here."""
+
+
+async def lose(client: Client, workflow_id: str) -> None:
+    """Have Temporal know nothing of a workflow any more."""
+    execution = WorkflowExecution(workflow_id=workflow_id)
+    await client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
+    )
+
+    async def known() -> bool:
+        try:
+            await client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    await eventually(known, lambda seen: not seen, 60)
 
 
 class Place(NamedTuple):

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client
 
 from adapters.connections import mongo_addresses
 from adapters.mongo.repositories import Repositories
@@ -30,7 +27,7 @@ from tests.booking.support import (
     workflow_status,
 )
 from tests.clinics import employee, offer
-from tests.disaster.support import nobody
+from tests.disaster.support import lose, nobody
 from tests.stack import Stack, eventually
 from workflows.reviving import Reviver
 
@@ -55,18 +52,9 @@ async def _found(stack: Stack, visit: str) -> Appointment:
     return found
 
 
-async def _lose(client: Client, visit: str) -> None:
-    """Temporal knows nothing of it any more."""
-    execution = WorkflowExecution(workflow_id=booking_workflow_id(visit))
-    await client.workflow_service.delete_workflow_execution(
-        DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
-    )
-    await eventually(lambda: workflow_status(client, visit), lambda status: status is None)
-
-
 async def _lost_and_revived(stack: Stack, visit: str) -> None:
     client = await temporal(stack)
-    await _lose(client, visit)
+    await lose(client, booking_workflow_id(visit))
     assert await Reviver(client).revive(await _found(stack, visit))
 
 

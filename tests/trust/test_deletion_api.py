@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from adapters.erasure_log import StoredErasureLog
 from adapters.tokens import Statement, Statements
 from cli.accounts import ACCOUNTS
+from models.deletions import DeletionState
 from models.errors import Code
 from models.identity import Role
 from models.policy import RefundStep, TenantPolicy
@@ -342,6 +344,10 @@ async def test_a_guardian_has_a_child_forgotten(stack: Stack) -> None:
         said = (await leaver.certificate())["certificate"]
         assert said["subject"] == child["id"]
         assert {one["part"]: one["erased"] for one in said["receipts"]} == {"consents": 0, "dependants": 1}
+        log = StoredErasureLog(stack.settings.storage_url, Statements(stack.settings.token_keys))
+        entries = await log.since(datetime.now(UTC) - timedelta(days=1))
+        [entry] = [one for one in entries if one.deletion_id == leaver.deletion]
+        assert (entry.dependant_id, entry.state) == (child["id"], DeletionState.ERASED), "a backup would know it again"
 
 
 async def test_in_a_childs_grace_nobody_books_for_it(stack: Stack) -> None:

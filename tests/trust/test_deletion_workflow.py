@@ -13,17 +13,19 @@ import pytest_asyncio
 from adapters.settings import Settings
 from adapters.tokens import Statement
 from models.data_classes import RetentionClass
-from models.deletions import DeletionState
+from models.deletions import DeletionRef, DeletionState, LogEntry
 from models.erasure import STORES, Store
 from models.errors import Code, VisitNowError
 from models.messaging import Template
 from models.policy import TenantPolicy
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.people import a_session, now
+from tests.disaster.support import lose
 from tests.installation import installed
 from tests.stack import eventually
 from tests.trust.forgetting import MEANWHILE, NOTHING_STAYS, TEST, Farewell, closed, forgotten, held, taken_back
 from workflows.deletions import DeletionWorkflow
+from workflows.reviving import Reviver
 
 CLASSES = set(RetentionClass) - {RetentionClass.NONE}
 
@@ -202,6 +204,42 @@ async def test_a_restored_database_is_told_of_it(desk: Farewell) -> None:
     assert (back.state, back.subject_id, back.retained) == (DeletionState.ERASED, deletion.subject_id, entry.retained)
     issued = await desk.certificates.issue(deletion.id, datetime.now(UTC))
     assert issued.certificate is not None
+
+
+async def test_one_that_took_effect_after_the_backup_goes_on(desk: Farewell) -> None:
+    """The restored database has it in its grace; the log says that it was closed since, and Temporal was lost too."""
+    await desk.policy(NOTHING_STAYS)
+    deletion, handle = await desk.leaves(timedelta(days=7))
+    about = DeletionRef.of(await desk.until(deletion.id, DeletionState.GRACE))
+    await handle.terminate()
+    assert not await Reviver(desk.client).resume(about), "one that Temporal knows is left alone"
+    entry = LogEntry(
+        **about.model_dump(include={"deletion_id", "subject_id", "confirmed_at"}),
+        state=DeletionState.RESTRICTED,
+        requested_at=deletion.requested_at,
+        restricted_at=now(),
+        at=now(),
+    )
+    await desk.stores.deletions.restore(TEST, entry)
+    closed_again = await desk.found(deletion.id)
+    assert (closed_again.state, closed_again.restricted_at) == (DeletionState.RESTRICTED, entry.restricted_at)
+    await lose(desk.client, handle.id)
+    assert await Reviver(desk.client).resume(DeletionRef.of(closed_again))
+    done = await desk.until(deletion.id, DeletionState.ERASED)
+    assert done.certificate is not None
+
+
+async def test_an_earlier_wish_that_was_taken_back_is_not_in_its_way(desk: Farewell) -> None:
+    earlier, handle = await desk.leaves(timedelta(days=7))
+    await desk.until(earlier.id, DeletionState.GRACE)
+    times = dict.fromkeys(("requested_at", "confirmed_at", "restricted_at", "at"), now())
+    entry = LogEntry.model_validate(
+        {"deletion_id": "del_later", "subject_id": earlier.subject_id, "state": DeletionState.ERASING, **times}
+    )
+    await desk.stores.deletions.restore(TEST, entry)
+    assert (await desk.found(earlier.id)).state is DeletionState.CANCELLED
+    assert (await desk.found("del_later")).state is DeletionState.ERASING
+    await handle.terminate()
 
 
 async def test_an_entry_of_somebody_else_is_not_believed(desk: Farewell, tmp_path: Path) -> None:
