@@ -96,7 +96,7 @@ class Application(FastAPI):
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects to its servers when it starts, not before."""
-    metrics = Metrics()
+    metrics, page = Metrics(), ProblemPages().answer
     app = Application(
         title="Illajwala VisitNow",
         docs_url=None,
@@ -105,11 +105,11 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=partial(_lifespan, settings, metrics),
-        middleware=[Middleware(Edge, metrics=metrics), Middleware(Sites)],
+        middleware=[Middleware(Edge, metrics=metrics, page=page), Middleware(Sites)],
         # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    problems.install(app, ProblemPages().answer)
+    problems.install(app, page)
     for router in ROUTERS:
         app.include_router(router)
     return app

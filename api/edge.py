@@ -14,14 +14,14 @@ import traceback
 from typing import Final, NamedTuple
 
 import structlog
-from fastapi import Response
+from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.headers import secure
 from api.metrics import Metrics
-from api.problems import problem_response
+from api.problems import Page, answer_of
 from models.errors import Code, VisitNowError
 from models.files import MAX_DOCUMENT_BYTES, MAX_UPLOAD_BYTES
 
@@ -70,10 +70,11 @@ _log = structlog.get_logger(__name__)
 class Edge:
     """The outermost layer of ours."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limits: TimeLimits = USUAL) -> None:
-        """`app` is what comes further in."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: TimeLimits = USUAL, *, page: Page | None = None) -> None:
+        """`app` is what comes further in, `page` what people see who have followed a link."""
         self._app = app
         self._metrics = metrics
+        self._page = page
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,17 +82,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, receive, send, self._limits).serve(self._app, self._metrics)
+        await _Exchange(scope, receive, send, self._limits, self._page).serve(self._app, self._metrics)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: TimeLimits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: TimeLimits, page: Page | None) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._page = page
         self._began = time.perf_counter()
         self._status = 0
         self._received = 0
@@ -126,7 +128,7 @@ class _Exchange:
         self._limit = None  # it is over, and must not be touched again
         if self._status == 0:
             self._scope["visitnow.code"] = error.code
-            response: Response = problem_response(error, self._request_id)
+            response = answer_of(Request(self._scope), error, self._page)
             await response(self._scope, self._receive, self._decorated_send)
 
     async def _bounded_receive(self) -> Message:

@@ -94,18 +94,25 @@ def request_id_of(request: Request) -> str:
     return str(request.scope["visitnow.request_id"])
 
 
+def answer_of(request: Request, error: VisitNowError, page: Page | None) -> Response:
+    """The page that a person sees in the place of a problem, or the problem; what goes with a refusal in both."""
+    shown = None if page is None else page(request, error)
+    response = shown or problem_response(error, request_id_of(request))
+    response.headers.update(_headers(error))
+    return response
+
+
 def install(app: FastAPI, page: Page | None = None) -> None:
     """Answer every exception that is expected with a problem, or with the page that a person sees in its place.
 
-    The edge answers those that are not expected.
+    The edge answers those that are not expected, in the same way.
     """
 
     async def answer(request: Request, exception: Exception) -> Response:
         error, headers = refusal_of(exception, request.headers.get("content-type", ""))
         request.scope["visitnow.code"] = error.code
-        shown = None if page is None else page(request, error)
-        response = shown or problem_response(error, request_id_of(request))
-        response.headers.update({**_headers(error), **headers})
+        response = answer_of(request, error, page)
+        response.headers.update(headers)
         return response
 
     for kind in (VisitNowError, UnavailableError, GatewayError, RequestValidationError, HTTPException):

@@ -11,6 +11,7 @@ import uvicorn
 from adapters import logs
 from adapters.settings import load_settings
 from api.app import create_app
+from api.protocol import ProblemProtocol
 from cli.output import explained
 
 DRAIN_SECONDS: Final = 5
@@ -37,7 +38,7 @@ def api(
                 host=host,
                 port=port,
                 loop="uvloop",
-                http="httptools",
+                http=ProblemProtocol,
                 ws="none",
                 log_config=None,
                 access_log=False,

@@ -15,10 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.edge import MAX_BODY_BYTES, MAX_CODEC_BYTES, MAX_FORM_BYTES, Edge, TimeLimits
+from api.headers import CLOSED_POLICY, SECURITY_HEADERS
+from api.link_pages import POLICY
 from api.metrics import Metrics
+from api.problem_pages import ProblemPages
 from models.errors import Code
 from models.files import MAX_UPLOAD_BYTES
 from tests.api.conftest import Api
+from tests.stack import Stack
 
 Json = dict[str, Any]
 CANARY = "canary-5f2e9"
@@ -267,6 +271,64 @@ async def test_an_answer_that_does_not_begin_in_time_is_given_up() -> None:
     answer = await _through(stuck, 0.05)
     _problem(answer, Code.UNAVAILABLE)
     assert answer.headers["retry-after"] == "1"
+
+
+PAGES = ("/v1/links/abc", "/v1/links/abc/unsubscribe", "/v1/documents/doc_1/content")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/v1/me"])
+@pytest.mark.parametrize("accept", ["text/html,*/*;q=0.8", "*/*"])
+@pytest.mark.parametrize(("fault", "status"), [("broken", 500), ("stuck", 503), ("long", 413)])
+async def test_what_the_edge_refuses_is_a_page_where_a_person_looks(
+    path: str, accept: str, fault: str, status: int
+) -> None:
+    async def fails(_: Scope, __: Receive, ___: Send) -> None:
+        if fault == "broken":
+            raise RuntimeError(CANARY)
+        await asyncio.Event().wait()
+
+    edge = Edge(fails, Metrics(), TimeLimits(first_byte=0.05), page=ProblemPages().answer)
+    transport = httpx.ASGITransport(app=edge)
+    sent = {"Accept": accept, **({"Content-Length": str(MAX_UPLOAD_BYTES + 1)} if fault == "long" else {})}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get(path, headers=sent)
+    assert answer.status_code == status
+    is_page = path in PAGES and "html" in accept
+    assert answer.headers["content-type"] == ("text/html; charset=utf-8" if is_page else "application/problem+json")
+    assert answer.headers["content-security-policy"] == (POLICY if is_page else CLOSED_POLICY)
+    assert {name.lower() for name, _ in SECURITY_HEADERS} <= set(answer.headers)
+    assert answer.headers.get("retry-after") == (None if fault == "long" else "1")
+    assert len(answer.headers["x-request-id"]) == 16
+    assert CANARY not in answer.text
+
+
+UNREADABLE = (
+    b"nonsense\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX\x00Y: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+)
+
+
+@pytest.mark.parametrize("sent", UNREADABLE)
+async def test_what_cannot_be_read_is_refused_like_anything_else(shared_stack: Stack, sent: bytes) -> None:
+    """A client that speaks no HTTP, or tries to smuggle, reaches no application: the server itself answers."""
+    url = httpx.URL(shared_stack.api_url)
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(sent)
+        await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    assert status == "HTTP/1.1 400 Bad Request"
+    headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines)])
+    assert {name: headers[name] for name, _ in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
+    assert (headers["connection"], "server" in headers) == ("close", False)
+    _problem(httpx.Response(400, headers=headers, content=body), Code.MALFORMED)
 
 
 async def test_an_answer_that_has_begun_may_take_its_time() -> None:
