@@ -55,7 +55,7 @@ class Outcome:
         people = [*kept.for_a_person, *self.money]
         back = (
             f"{manifest.documents:,} documents ({manifest.size / 1e6:,.1f} MB) as they were at "
-            f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC; {keys}; {restored.files:,} missing files"
+            f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC; {keys}; {restored.files:,} files that were missing"
         )
         open_things = (
             f"{sum(kept.kept.values()):,} open things have their workflow, "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -110,16 +111,17 @@ async def test_mail_survives_too_and_a_copy_bears_the_same_id(
 
 
 @pytest.mark.parametrize(
-    ("message", "operation", "code"),
+    ("made", "operation", "code"),
     [
-        (an_otp(to="+15005550004"), None, "21610"),
-        (an_otp(to="+15005550001"), None, "21211"),
-        (an_invite(), "send", "550"),
+        (partial(an_otp, to="+15005550004"), None, "21610"),
+        (partial(an_otp, to="+15005550001"), None, "21211"),
+        (an_invite, "send", "550"),
     ],
 )
 async def test_what_is_refused_for_good_is_not_tried_again(
-    shared_stack: Stack, temporal: Client, send: Send, message: Message, operation: str | None, code: str
+    shared_stack: Stack, temporal: Client, send: Send, made: Callable[[], Message], operation: str | None, code: str
 ) -> None:
+    message = made()
     if operation is not None:
         await shared_stack.fault(operation, "error", service="smtp", status=550)
     await send(message)
