@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 
 from api.guards import GUARD_CODES, MayBookFor, OwnAccount
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.identity import (
     ChangeDependant,
     ChangeMe,
@@ -25,7 +26,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 
 DependantId = Annotated[str, Path(max_length=100)]
 
-router = APIRouter(prefix="/v1/me", tags=["account"])
+router = Router(prefix="/v1/me", tags=["account"])
 
 
 @router.get("", responses=problem_responses(*GUARD_CODES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi import Form, Path, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BeforeValidator
 
@@ -17,6 +17,7 @@ from api.after_visit import AfterVisit
 from api.audit import origin_of
 from api.guards import PUBLIC
 from api.problems import problem_responses
+from api.routing import Router
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
 from models.links import LinkPurpose
@@ -24,7 +25,7 @@ from models.reviews import Comment, Likelihood, Opinion, Stars
 
 OPENED_BY_ONE: Final = Limit("after-visit-by-origin", hits=300, seconds=60)
 
-router = APIRouter(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
+router = Router(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
 
 Token = Annotated[str, Path(description="What the message's link ends with.", max_length=400)]
 Language = Annotated[Literal["en", "hi"] | None, Query(alias="lang", description="The page's language.")]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 
 from api.editing import EDIT_CODES, ETAG_HEADER, Replaces, put_etag
 from api.guards import GUARD_CODES, MayPublish, MayReadHours
@@ -14,6 +14,7 @@ from api.paging import Paging
 from api.problems import problem_responses
 from api.publishing import leave_between
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.availability import (
     AvailabilityView,
     LeaveEntry,
@@ -31,7 +32,7 @@ from models.identity import scope_of
 from models.ids import keyed_leave_id, random_id
 from models.publishing import Leave
 
-router = APIRouter(prefix="/v1", tags=["availability"])
+router = Router(prefix="/v1", tags=["availability"])
 
 _READ: Final = problem_responses(*GUARD_CODES, Code.NOT_FOUND)
 _REPLACE: Final = problem_responses(

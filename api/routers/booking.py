@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from api.guards import GUARD_CODES, MayCancel, MayPlace, MayRead, MayWatch
 from api.paging import Paging
 from api.problems import invalid, problem_responses
 from api.records import AppointmentId, check_id, found, idempotency_key
+from api.routing import Router
 from api.schemas.booking import (
     AppointmentPage,
     AppointmentView,
@@ -45,7 +46,7 @@ PLACEMENTS: Final = RateLimit("placements", hits=300, seconds=60)
 """One person's requests to book; unpaid holds have a limit of their own."""
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
-router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
+router = Router(prefix="/v1/appointments", tags=["appointments"])
 
 
 @router.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
@@ -13,6 +13,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from api.codec import LASTING, PATH, SIGN_IN_PATH, is_own_form
 from api.guards import PUBLIC, MayReadPayloads
 from api.problems import problem_responses
+from api.routing import Router
 from api.services import Wired
 from api.sign_in import Typed
 from models.addresses import MAX_EMAIL, normal_email
@@ -34,7 +35,7 @@ _PAYLOADS: Final = {
 _DOCUMENTED: Final = {"requestBody": {"required": True, "content": {"application/json": {"schema": _PAYLOADS}}}}
 _ANSWERS: Final = {200: {"content": {"application/json": {"schema": _PAYLOADS}}}, **problem_responses(*_CODES)}
 
-router = APIRouter(prefix=PATH, tags=["codec"])
+router = Router(prefix=PATH, tags=["codec"])
 
 
 @router.post("/encode", response_class=Response, responses=_ANSWERS, openapi_extra=_DOCUMENTED)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import Field
 
 from api.guards import GUARD_CODES, MayReadAudit, OwnAccessLog
 from api.paging import Paging
 from api.problems import invalid, problem_responses
+from api.routing import Router
 from api.schemas.compliance import AuditEntryView, AuditPage, LookPage, LookView
 from api.schemas.values import Bound, begin_of, end_of
 from api.services import Services, Wired
@@ -22,7 +23,7 @@ from models.identity import Principal, Subject, System, Tenant
 from models.ports import Page
 from models.providers import Clinic
 
-router = APIRouter(prefix="/v1", tags=["privacy"])
+router = Router(prefix="/v1", tags=["privacy"])
 
 _NAMES = System("whoever's record was read learns at which clinic")
 _LAST_SECOND = 2**32 - 1

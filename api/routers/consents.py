@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from api.guards import GUARD_CODES, OwnConsents
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.consents import AnswerConsent, ConsentPage, ConsentView, ReceiptView
 from api.services import Services, Wired
 from models.consents import Language, Purpose
@@ -20,7 +21,7 @@ _ANSWERED: Final = (*GUARD_CODES, *_BODY, Code.NOT_FOUND, Code.STALE)
 DependantId = Annotated[str, Path(max_length=100)]
 Wanted = Annotated[Language | None, Query(description="Of the notices: `en` or `hi`; one's own if absent.")]
 
-router = APIRouter(prefix="/v1/me", tags=["privacy"])
+router = Router(prefix="/v1/me", tags=["privacy"])
 
 
 @router.get("/consents", responses=problem_responses(*GUARD_CODES))

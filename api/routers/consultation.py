@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from api.consulting import check_author
@@ -13,6 +13,7 @@ from api.guards import GUARD_CODES, MayReadRecord, MayWriteSummary
 from api.paging import Paging
 from api.problems import problem_responses
 from api.records import AppointmentId, check_id, found
+from api.routing import Router
 from api.schemas.consultation import SummaryInput, SummaryPage, SummaryView
 from api.services import Wired
 from models.base import Model
@@ -25,7 +26,7 @@ from models.ids import reference
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _ONE: Final = (*GUARD_CODES, Code.NOT_FOUND)
 
-router = APIRouter(prefix="/v1/appointments/{appointment_id}", tags=["consultation"])
+router = Router(prefix="/v1/appointments/{appointment_id}", tags=["consultation"])
 
 
 @router.put(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from api.day_list import Asked
 from api.guards import GUARD_CODES, MayReadDay, MayWatchDay
 from api.paging import MAX_LIMIT, Paging
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.booking import TicketView
 from api.schemas.day_list import DayView
 from api.schemas.values import Date
@@ -24,7 +25,7 @@ from models.day_list import Visit
 from models.errors import Code
 from models.identity import Principal
 
-router = APIRouter(prefix="/v1/clinics/{clinic_id}/day", tags=["front desk"])
+router = Router(prefix="/v1/clinics/{clinic_id}/day", tags=["front desk"])
 
 ClinicId = Annotated[str, Path(max_length=100)]
 SSE_ENTRIES: Final = MAX_LIMIT

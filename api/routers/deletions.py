@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 
 from api.deletions import Wish
 from api.guards import GUARD_CODES, OwnDeletion, OwnDeletions
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.deletions import (
     AskDeletion,
     CertificateView,
@@ -26,7 +27,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 Key = Annotated[str | None, Depends(optional_key)]
 DeletionId = Annotated[str, Path(max_length=100, description="`del_` and 26 characters.")]
 
-router = APIRouter(prefix="/v1/me/deletion-requests", tags=["privacy"])
+router = Router(prefix="/v1/me/deletion-requests", tags=["privacy"])
 
 
 @router.post(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from api.filing import Told, check_addable
 from api.guards import GUARD_CODES, PUBLIC, MayAddDocument, MayReadRecord
 from api.problems import invalid, is_json, problem_responses
 from api.records import AppointmentId, check_id, found
+from api.routing import Router
 from api.schemas.documents import DocumentFromUpload, DocumentPage, DocumentView
 from api.services import Services, Wired
 from models.booking import Appointment
@@ -34,7 +35,7 @@ _HEX: Final = 64
 
 DocumentId = Annotated[str, Path(max_length=100, description="`doc_` and 26 characters.")]
 
-router = APIRouter(prefix="/v1", tags=["documents"])
+router = Router(prefix="/v1", tags=["documents"])
 
 
 async def _json_body(request: Request) -> DocumentFromUpload | None:

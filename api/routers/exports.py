@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from adapters.redis.limits import Limit as RateLimit
@@ -12,6 +12,7 @@ from api.files import File, file_responses, ranged
 from api.guards import GUARD_CODES, PUBLIC, MayExportTenant, MayFetchTenantExport, OwnExport, OwnExportAnew
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.exports import ExportView
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
@@ -27,7 +28,7 @@ _ONE: Final = problem_responses(*GUARD_CODES, Code.NOT_FOUND)
 Key = Annotated[str | None, Depends(optional_key)]
 ExportId = Annotated[str, Path(max_length=100, description="`exp_` and 26 characters.")]
 
-router = APIRouter(prefix="/v1", tags=["privacy"])
+router = Router(prefix="/v1", tags=["privacy"])
 
 
 @router.post("/me/exports", status_code=202, responses=_BEGUN)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from api.guards import GUARD_CODES, MayManageHolds
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.holds import HoldPage, HoldView, PlaceHold
 from api.services import Wired
 from models.base import Id
@@ -19,7 +20,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 Key = Annotated[str | None, Depends(optional_key)]
 HoldId = Annotated[str, Path(max_length=100, description="`hld_` and 26 characters.")]
 
-router = APIRouter(prefix="/v1/legal-holds", tags=["privacy"])
+router = Router(prefix="/v1/legal-holds", tags=["privacy"])
 
 
 @router.post(

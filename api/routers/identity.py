@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 
 from api.guards import GUARD_CODES, PUBLIC, OwnAccount, OwnPassword, OwnSessions
 from api.new_passwords import new_password
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.identity import (
     AskForCode,
     CodeSent,
@@ -37,7 +38,7 @@ SIGN_IN: Final = (*BODY, Code.RATE_LIMITED, Code.UNAVAILABLE)
 
 SessionId = Annotated[str, Path(max_length=100, description="`ses_` and 26 characters.")]
 
-router = APIRouter(prefix="/v1", tags=["sign-in"])
+router = Router(prefix="/v1", tags=["sign-in"])
 
 
 @router.post(

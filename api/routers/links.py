@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from adapters.redis.limits import Limit as RateLimit
@@ -19,6 +19,7 @@ from api.guards import PUBLIC
 from api.link_pages import wants_page
 from api.links import Opened
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.links import LinkedVisitView
 from api.schemas.values import Instant
 from api.services import Services, Wired
@@ -30,7 +31,7 @@ OPENED: Final = RateLimit("links", hits=60, seconds=60)
 OPENED_BY_ONE: Final = RateLimit("links-by-origin", hits=600, seconds=60)
 """How often links are from one address: a clinic's waiting room may share one."""
 
-router = APIRouter(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
+router = Router(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
 
 Token = Annotated[str, Path(description="What the message's link ends with.", max_length=400)]
 Language = Annotated[Literal["en", "hi"] | None, Query(alias="lang", description="The page's language.")]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
 from api.guards import GUARD_CODES, MayRead, MayResend
 from api.problems import problem_responses
 from api.records import AppointmentId, found, optional_key
+from api.routing import Router
 from api.schemas.messaging import MessageList, MessageView, ResentView
 from api.services import Wired
 from models.compliance import AuditAction
@@ -24,7 +25,7 @@ WORTH: Final = timedelta(hours=24)
 
 _ONE: Final = (*GUARD_CODES, Code.NOT_FOUND)
 
-router = APIRouter(prefix="/v1/appointments/{appointment_id}/messages", tags=["messaging"])
+router = Router(prefix="/v1/appointments/{appointment_id}/messages", tags=["messaging"])
 
 
 @router.get("", responses=problem_responses(*_ONE))

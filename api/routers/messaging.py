@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from adapters.redis.limits import Limit
 from api.audit import origin_of
 from api.guards import PUBLIC
 from api.problems import problem_responses
+from api.routing import Router
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
 from models.identity import System
@@ -30,7 +31,7 @@ PROVIDER: Final = System("the messaging provider names messages, not tenants")
 
 _NOTHING_SAID: Final = '<?xml version="1.0" encoding="UTF-8"?><Response></Response>'
 
-router = APIRouter(prefix="/v1", tags=["messaging"])
+router = Router(prefix="/v1", tags=["messaging"])
 
 
 @router.post(

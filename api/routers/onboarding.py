@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response, UploadFile
+from fastapi import Depends, Form, Path, Query, Request, Response, UploadFile
 
 from adapters.redis.limits import Limit as RateLimit
 from api.applicants import ApplicationId, MayEditApplication, MayOpenApplication, MayReview, found_application
@@ -14,6 +14,7 @@ from api.guards import GUARD_CODES, PUBLIC
 from api.paging import Paging
 from api.problems import problem_responses
 from api.records import given_key
+from api.routing import Router
 from api.schemas.onboarding import (
     ApplicationAccess,
     ApplicationChanges,
@@ -51,7 +52,7 @@ REVIEWED: Final = Tenant(PLATFORM)
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _ONE: Final = (*GUARD_CODES, Code.NOT_FOUND)
 
-router = APIRouter(prefix="/v1/onboarding/applications", tags=["onboarding"])
+router = Router(prefix="/v1/onboarding/applications", tags=["onboarding"])
 
 
 @router.post(

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from api import docs
 from api.guards import GUARD_CODES, PUBLIC, MayOperate
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.operations import Alive, KeySetView, Readiness, VerificationKey
 from api.services import Wired
 from models.errors import Code, UnavailableError
@@ -21,7 +22,7 @@ CHECK_SECONDS: Final = 2.0
 SPEEDS_UP_ONLY: Final = frozenset({"redis"})
 """Servers without which this process serves, only slower."""
 
-router = APIRouter(tags=["operations"])
+router = Router(tags=["operations"])
 
 
 @router.get("/livez", dependencies=[PUBLIC], responses=problem_responses(Code.INVALID))

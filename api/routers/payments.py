@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 
 from adapters.redis.limits import Limit
 from api.audit import origin_of
 from api.guards import GUARD_CODES, PUBLIC, MayPay, MayReadRefunds, MayRefund
 from api.problems import problem_responses
 from api.records import AppointmentId, check_id, found, idempotency_key
+from api.routing import Router
 from api.schemas.booking import AppointmentView
 from api.schemas.payments import Accepted, RefundList, RefundView, ReportPayment, RequestRefund
 from api.services import Services, Wired
@@ -34,7 +35,7 @@ SECOND_WORD_SECONDS: Final = 2.0
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _log = structlog.get_logger(__name__)
 
-router = APIRouter(prefix="/v1", tags=["payments"])
+router = Router(prefix="/v1", tags=["payments"])
 
 
 @router.post(

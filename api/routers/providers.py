@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
 from api.free_times import Question
 from api.guards import PUBLIC
 from api.paging import Paging
 from api.problems import invalid, problem_responses
+from api.routing import Router
 from api.schemas.providers import ClinicView, ProfileView, ProviderPage, SlotList
 from api.schemas.values import Date
 from api.services import Wired
@@ -22,7 +23,7 @@ from models.search import SearchQuery, Sort
 
 MAX_DAYS: Final = 31
 
-router = APIRouter(prefix="/v1", tags=["providers"], dependencies=[PUBLIC])
+router = Router(prefix="/v1", tags=["providers"], dependencies=[PUBLIC])
 
 _POINT: Final = r"^-?[0-9]{1,3}(\.[0-9]{1,10})?,-?[0-9]{1,3}(\.[0-9]{1,10})?$"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 
 from api.guards import GUARD_CODES, PUBLIC, MayModerate, MayReview
 from api.paging import Paging
 from api.problems import problem_responses
 from api.records import AppointmentId, found
+from api.routing import Router
 from api.schemas.reviews import (
     GiveReview,
     Moderate,
@@ -27,7 +28,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 
 ReviewId = Annotated[str, Path(max_length=100)]
 
-router = APIRouter(prefix="/v1", tags=["reviews"])
+router = Router(prefix="/v1", tags=["reviews"])
 
 
 @router.put(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from adapters.redis.limits import Limit as RateLimit
 from api.guards import GUARD_CODES, MayAnswerRights, OwnRights
 from api.paging import Paging
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.rights import AnswerRight, ClaimRight, RightPage, RightView
 from api.services import Services, Wired
 from models.errors import Code, VisitNowError
@@ -28,7 +29,7 @@ _CLAIMED: Final = problem_responses(
 Key = Annotated[str | None, Depends(optional_key)]
 RequestId = Annotated[str, Path(max_length=100)]
 
-router = APIRouter(prefix="/v1", tags=["privacy"])
+router = Router(prefix="/v1", tags=["privacy"])
 
 
 @router.post("/me/grievances", status_code=201, responses=_CLAIMED)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 
 from api.guards import GUARD_CODES, PUBLIC, MayManageStaff, MayReadStaff
 from api.new_passwords import new_password
 from api.problems import problem_responses
 from api.records import optional_key
+from api.routing import Router
 from api.schemas.identity import AcceptInvite, InviteStaff, InviteView, StaffPage, StaffView, TokenSet
 from api.services import Wired
 from api.staff import Asked
@@ -21,7 +22,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 ClinicId = Annotated[str, Path(max_length=100)]
 UserId = Annotated[str, Path(max_length=100)]
 
-router = APIRouter(prefix="/v1", tags=["staff"])
+router = Router(prefix="/v1", tags=["staff"])
 
 
 @router.post(

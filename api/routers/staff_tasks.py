@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 
 from api.guards import GUARD_CODES, MayDoTasks
 from api.paging import Paging
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.staff_tasks import TaskPage, TaskView
 from api.services import Wired
 from models.errors import Code
@@ -17,7 +18,7 @@ from models.staff_tasks import TaskState
 ClinicId = Annotated[str, Path(max_length=100)]
 TaskId = Annotated[str, Path(max_length=100)]
 
-router = APIRouter(prefix="/v1/clinics/{clinic_id}/tasks", tags=["front desk"])
+router = Router(prefix="/v1/clinics/{clinic_id}/tasks", tags=["front desk"])
 
 
 class TaskFilters(Paging):

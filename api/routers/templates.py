@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from api.editing import EDIT_CODES, ETAG_HEADER, Replaces, put_etag
 from api.guards import GUARD_CODES, MayManageTemplates, MayReadTemplates
 from api.problems import problem_responses
+from api.routing import Router
 from api.schemas.messaging import PreviewInput, PreviewView, TemplateInput, TemplateList, TemplateView
 from api.services import Wired
 from models.errors import Code, not_found
@@ -19,7 +20,7 @@ _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 
 TemplateKey = Annotated[str, Path(description="What it is about, like `appointment_confirmed`.")]
 
-router = APIRouter(prefix="/v1/message-templates", tags=["messaging"])
+router = Router(prefix="/v1/message-templates", tags=["messaging"])
 
 
 @router.get("", responses=problem_responses(*GUARD_CODES))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from api.editing import EDIT_CODES, ETAG_HEADER, Replaces, put_etag
 from api.guards import GUARD_CODES, MayManageSettings
 from api.paging import Paging
 from api.problems import invalid, problem_responses
+from api.routing import Router
 from api.schemas.tenancy import SettingsVersionPage, SettingsVersionView
 from api.services import Services, Wired
 from models.cursor import decode_cursor, encode_cursor
@@ -28,7 +29,7 @@ _DEVELOPMENT_ONLY: Final = (
     "export_kept_seconds",
 )
 
-router = APIRouter(prefix="/v1/tenant/settings", tags=["tenancy"])
+router = Router(prefix="/v1/tenant/settings", tags=["tenancy"])
 
 
 @router.get("", responses={200: ETAG_HEADER, **problem_responses(*GUARD_CODES, Code.NOT_FOUND)})

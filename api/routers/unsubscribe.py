@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from fastapi.responses import HTMLResponse
 
 from adapters.redis.limits import Limit
 from api.audit import origin_of
 from api.guards import PUBLIC
 from api.problems import problem_responses
+from api.routing import Router
 from api.services import Services, Wired
 from models.consents import Purpose
 from models.errors import Code, VisitNowError, not_found
@@ -31,7 +32,7 @@ What concerns a visit that you have booked is still told.</p>
 <form method="post"><button>Yes, stop · हाँ, बंद करें</button></form></html>"""
 _DONE: Final = f'{_HEAD}<p>Done: you will get no more of them.</p><p lang="hi">हो गया।</p></html>'
 
-router = APIRouter(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
+router = Router(prefix="/v1/links", tags=["links"], dependencies=[PUBLIC])
 
 Token = Annotated[str, Path(description="What the message's link ends with.", max_length=400)]
 

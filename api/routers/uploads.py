@@ -5,11 +5,12 @@ from __future__ import annotations
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Request, Response
 
 from adapters.redis.limits import Limit as RateLimit
 from api.guards import GUARD_CODES, MayAddDocument, preflight
 from api.problems import invalid, problem_responses
+from api.routing import Router
 from api.services import Wired
 from models.documents import Upload
 from models.errors import Code, VisitNowError
@@ -39,7 +40,7 @@ _DIGITS: Final = 10
 UploadId = Annotated[str, Path(max_length=100, description="`upl_` and 26 characters.")]
 Resumable = Annotated[str | None, Header(alias="Tus-Resumable", description="Required: `1.0.0`.")]
 
-router = APIRouter(prefix="/v1/uploads", tags=["documents"])
+router = Router(prefix="/v1/uploads", tags=["documents"])
 
 
 def _header(description: str) -> dict[str, Any]:

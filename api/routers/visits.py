@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from adapters.redis.limits import Limit as RateLimit
 from api.guards import GUARD_CODES, MayCheckIn, MayConsult, MayReschedule
 from api.problems import problem_responses
 from api.records import AppointmentId, check_id, found
+from api.routing import Router
 from api.schemas.booking import AppointmentView
 from api.schemas.identity import Nothing
 from api.schemas.visits import Arrival, RescheduleAppointment
@@ -26,7 +27,7 @@ MOVES: Final = RateLimit("moves", hits=300, seconds=60)
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _STEP: Final = problem_responses(*GUARD_CODES, *_BODY, Code.NOT_FOUND, Code.STATE_CONFLICT)
 
-router = APIRouter(prefix="/v1/appointments", tags=["visits"])
+router = Router(prefix="/v1/appointments", tags=["visits"])
 
 
 @router.post(

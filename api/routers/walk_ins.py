@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 
 from api.guards import GUARD_CODES, MayReceive
 from api.problems import problem_responses
 from api.records import idempotency_key
 from api.routers.visits import overrides
+from api.routing import Router
 from api.schemas.booking import AppointmentView
 from api.schemas.visits import ReceiveWalkIn
 from api.services import Services, Wired
@@ -20,7 +21,7 @@ from workflows.gateway import WALK_IN_ROUTE, Placement, WalkIn
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 
-router = APIRouter(prefix="/v1/clinics/{clinic_id}/walk-ins", tags=["front desk"])
+router = Router(prefix="/v1/clinics/{clinic_id}/walk-ins", tags=["front desk"])
 
 ClinicId = Annotated[str, Path(max_length=100)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
+from starlette.routing import Match
 
 from adapters.settings import Settings
 from api.app import ROUTERS, create_app
@@ -22,7 +24,8 @@ from tools.documents import DOCS, PAGES
 
 Json = dict[str, Any]
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-DOCUMENT: Json = create_app(Settings()).openapi()
+APPLICATION = create_app(Settings())
+DOCUMENT: Json = APPLICATION.openapi()
 OPERATIONS = [
     (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
 ]
@@ -162,3 +165,24 @@ def test_a_committed_page_is_what_the_code_says(name: str) -> None:
 
 def test_the_pages_lie_in_this_repository() -> None:
     assert Path(__file__).parents[2] / "docs" == DOCS
+
+
+def _asked(path: str, method: str, root: str = "") -> dict[str, Any]:
+    return {"type": "http", "method": method, "path": f"{root}{path}", "root_path": root, "headers": []}
+
+
+@pytest.mark.parametrize("root", ["", "/behind/a/proxy"])
+def test_every_route_is_found_by_its_path(root: str) -> None:
+    asked = [
+        _asked(re.sub(r"\{[^}]*\}", "x", route.path), method, root)
+        for route in ROUTES
+        for method in route.methods or ()
+    ]
+    served = [scope for scope in asked if any(one.matches(scope)[0] is Match.FULL for one in APPLICATION.routes)]
+    assert served == asked
+
+
+def test_only_the_routers_of_a_path_look_at_their_routes() -> None:
+    met = [one for one in APPLICATION.routes if one.matches(_asked("/livez", "PATCH"))[0] is not Match.NONE]
+    assert len(met) == 1
+    assert all(one.matches(_asked("/v2/livez", "GET"))[0] is Match.NONE for one in APPLICATION.routes)
