@@ -21,10 +21,15 @@ CALLBACK_PATH: Final = "/v1/webhooks/twilio/status"
 class CarrierByChannel:
     """Implements `models.notice_ports.Carrier` over others; a channel that has none takes nothing for now."""
 
-    def __init__(self, carriers: Mapping[Channel, Carrier], redactor: Redactor | None = None) -> None:
+    def __init__(self, carriers: Mapping[Channel, Carrier], texts: TwilioCarrier | None = None) -> None:
         """The carrier of each channel that is configured, and the one of them that keeps what it has carried."""
         self._carriers = carriers
-        self.redactor = redactor
+        self.texts = texts
+
+    @property
+    def redactor(self) -> Redactor | None:
+        """Who makes the words of a message forgotten."""
+        return self.texts
 
     async def send(self, message: Message, letter: Letter) -> Word:
         """Through the channel's carrier."""

@@ -17,10 +17,11 @@ import obstore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from adapters.storage import answered, open_store
+from adapters.storage import answered, each, open_store
 from models.errors import UnavailableError
 
 _CONFIG: Final = Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2})
+PIECE: Final = 1024 * 1024
 _UNKNOWN: Final = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 
 
@@ -33,16 +34,22 @@ class Objects:
         self._bucket = None if url is None or urlsplit(url).scheme != "s3" else _Bucket(url)
 
     async def all(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Every object as it lies there, `storage <name>` and its name and bytes. Raises `UnavailableError`."""
+        """Every object as it lies there: `storage <name>` with its name, then with each piece of its bytes.
+
+        Raises `UnavailableError`.
+        """
         if self._store is None:
             return
-        for one in await answered(obstore.list(self._store).collect_async()):
-            try:
-                found = await answered(obstore.get_async(self._store, one["path"]))
-                content = bytes(await answered(found.bytes_async()))
-            except FileNotFoundError:
-                continue  # removed since it was listed
-            yield f"storage {one['path']}", one["path"].encode() + b"\n" + content
+        async for listed in each(obstore.list(self._store)):
+            for name in (one["path"] for one in listed):
+                place = f"storage {name}"
+                yield place, f"{name}\n".encode()
+                try:
+                    found = await answered(obstore.get_async(self._store, name))
+                    async for piece in each(found.stream(min_chunk_size=PIECE)):
+                        yield place, bytes(piece)
+                except FileNotFoundError:
+                    continue  # removed since it was listed
 
     async def remove(self, folder: str) -> int:
         """Remove whatever is in a folder, whose name ends in `/`; how many objects that were.

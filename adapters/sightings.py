@@ -18,10 +18,11 @@ from adapters.connections import mongo_addresses
 from adapters.files import ObjectFiles
 from adapters.mongo.encryption import Vault
 from adapters.mongo.sightings import StoredDocuments
-from adapters.objects import Objects
+from adapters.objects import PIECE, Objects
 from adapters.settings import Settings
 from adapters.temporal.in_clear import everything
-from models.disguises import Canaries, Sighting, sightings
+from adapters.twilio import TwilioCarrier
+from models.disguises import Canaries, Lookout, Sighting
 from models.documents import Contents
 
 
@@ -36,30 +37,34 @@ class Scanner:
         logs: Sequence[Path] = (),
         redis: bool = True,
         temporal: Client | None = None,
+        texts: TwilioCarrier | None = None,
         sandbox_url: str | None = None,
     ) -> None:
-        """The account of `mongodb_url` may read everything, the vault too; `logs` are files or folders of them."""
+        """The account of `mongodb_url` may read everything, the vault too; `logs` are files or folders of them.
+
+        `texts` is asked for what was written to and by somebody's numbers; a sandbox shows everything that it carried.
+        """
         self._settings = settings
         self._mongodb_url = mongodb_url
         self._logs = logs
         self._redis = redis
         self._temporal = temporal
+        self._texts = texts
         self._sandbox_url = sandbox_url
         self.looked_at: dict[str, int] = {}
         """How many bytes of each place were looked at, by its first word."""
 
     async def scan(self, canaries: Canaries) -> list[Sighting]:
         """Everything that is found, each place, word and disguise once."""
-        needles = canaries.needles()
+        lookout = Lookout(canaries.needles())
         self.looked_at = {}
-        found: dict[Sighting, None] = {}
-        async for place, content in self._everything():
+        async for place, piece in self._everything(canaries.phones):
             kind = place.partition(" ")[0]
-            self.looked_at[kind] = self.looked_at.get(kind, 0) + len(content)
-            found |= dict.fromkeys(sightings(place, content, needles))
-        return list(found)
+            self.looked_at[kind] = self.looked_at.get(kind, 0) + len(piece)
+            lookout.see(place, piece)
+        return lookout.found
 
-    async def _everything(self) -> AsyncIterator[tuple[str, bytes]]:
+    async def _everything(self, phones: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         async for one in self._documents():
             yield one
         async for one in Objects(self._settings.storage_url).all():
@@ -72,9 +77,8 @@ class Scanner:
         if self._temporal is not None:
             async for one in everything(self._temporal):
                 yield one
-        if self._sandbox_url is not None:
-            async for one in _carried(self._sandbox_url):
-                yield one
+        async for one in self._texts_of(phones):
+            yield one
 
     async def _documents(self) -> AsyncIterator[tuple[str, bytes]]:
         """As it lies there, and as our keys open it, the files that they open included."""
@@ -90,15 +94,19 @@ class Scanner:
                 if one.collection == "documents" and self._settings.storage_url is not None:
                     contents = Contents.model_validate(one.opened)
                     read = ObjectFiles(self._settings.storage_url).read(one.document_id, contents, 0, contents.size)
-                    yield "opened files", b"".join([piece async for piece in read])
+                    async for piece in read:
+                        yield "opened files", piece
         finally:
             await vault.close()
 
     def _written(self) -> Iterator[tuple[str, bytes]]:
         for root in self._logs:
             for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-                if path.is_file():
-                    yield f"logs {path.name}", path.read_bytes()
+                if not path.is_file():
+                    continue
+                with path.open("rb") as log:
+                    while piece := log.read(PIECE):
+                        yield f"logs {path.name}", piece
 
     async def _redis_keys(self) -> AsyncIterator[tuple[str, bytes]]:
         redis = Redis.from_url(self._settings.redis_url.get_secret_value())
@@ -108,6 +116,16 @@ class Scanner:
                 yield f"redis {key.decode(errors='replace')}", key + b"\n" + (stored or b"")
         finally:
             await redis.aclose()
+
+    async def _texts_of(self, phones: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        """What the carrier tells that it keeps of texts to and from these numbers; everything where it is a sandbox."""
+        if self._texts is not None:
+            for number in phones:
+                for text in await self._texts.kept(number):
+                    yield f"carrier {text.provider_id}", text.body.encode()
+        if self._sandbox_url is not None:
+            async for one in _carried(self._sandbox_url):
+                yield one
 
 
 async def _carried(sandbox_url: str) -> AsyncIterator[tuple[str, bytes]]:

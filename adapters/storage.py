@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -118,6 +118,13 @@ async def answered(asking: Awaitable[T]) -> T:
     except (BaseError, OSError) as error:
         msg = "the object storage does not answer"
         raise UnavailableError(msg) from error
+
+
+async def each(stream: AsyncIterable[T]) -> AsyncIterator[T]:
+    """What a stream brings, waiting for each as long as for any answer. Raises as `answered` does."""
+    coming = aiter(stream)
+    while (one := await answered(anext(coming, None))) is not None:
+        yield one
 
 
 def encrypted(key: bytes, name: str, content: bytes) -> bytes:

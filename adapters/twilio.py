@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -35,7 +35,15 @@ CLOCKS: Final = timedelta(seconds=5)
 """How far the provider's clock, which shows whole seconds, may be behind ours."""
 
 _WHATSAPP: Final = "whatsapp:"
+_SPOKEN: Final = (Channel.SMS, Channel.WHATSAPP)
 T = TypeVar("T")
+
+
+class KeptText(NamedTuple):
+    """A message as the provider keeps it; an empty body where it was redacted."""
+
+    provider_id: str
+    body: str
 
 
 class _Sent(BaseModel):
@@ -125,6 +133,27 @@ class TwilioCarrier:
             return True
 
         return await self._call(forget)
+
+    async def kept(self, number: str) -> list[KeptText]:
+        """The words that the provider has of every message to and from a number, by text and WhatsApp, all pages.
+
+        Raises `UnavailableError`, also where it does not let us ask.
+        """
+
+        def look() -> list[KeptText]:
+            messages, addresses = self._client.messages, [written(channel, number) for channel in _SPOKEN]
+            found = [
+                _Sent.model_validate(one)
+                for address in addresses
+                for listed in (messages.stream(to=address), messages.stream(from_=address))
+                for one in listed
+            ]
+            return [KeptText(one.sid, one.body or "") for one in found]
+
+        try:
+            return await self._call(look)
+        except DeliveryError as error:
+            raise UnavailableError(f"the messaging provider does not say what it keeps: {error.code}") from error
 
     @property
     def channels(self) -> frozenset[Channel]:

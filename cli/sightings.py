@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from adapters.carriers import carriers
 from adapters.connections import connect_temporal
 from adapters.settings import Settings
 from adapters.sightings import Scanner
@@ -26,7 +27,7 @@ def sightings(
     ],
     logs: Annotated[list[Path] | None, typer.Option(help="Log files or folders to look into too.")] = None,
 ) -> None:
-    """Look for somebody in MongoDB, the vault, Redis, object storage, Temporal and logs; exit code 1 where found.
+    """Look for somebody in every store of ours, in logs and at the carrier of texts; exit code 1 where found.
 
     Words come from a file, since what is typed after a command stays in a shell's history. What is printed says
     where and in which form, never the words themselves.
@@ -34,6 +35,9 @@ def sightings(
     with explained():
         settings = current_settings()
         canaries = _canaries(settings, sys.stdin.read() if str(words) == "-" else _text(words))
+        if settings.twilio_account_sid is None or not canaries.phones:
+            why = "no credentials are set" if settings.twilio_account_sid is None else "no number is among the words"
+            errors.print(f"carrier: was not asked, since {why}")
         scanner, found = asyncio.run(_looked(settings, canaries, logs or []))
         for kind, size in scanner.looked_at.items():
             errors.print(f"{kind}: {size:,} bytes were looked at")
@@ -66,5 +70,7 @@ async def _looked(settings: Settings, canaries: Canaries, logs: list[Path]) -> t
     if settings.backup_mongodb_url is None:
         raise CommandError("VISITNOW_BACKUP_MONGODB_URL names the account that may read everything; it is not set")
     reader = settings.backup_mongodb_url.get_secret_value()
-    scanner = Scanner(settings, reader, logs=logs, temporal=await connect_temporal(settings))
-    return scanner, await scanner.scan(canaries)
+    with carriers(settings) as carrier:
+        temporal = await connect_temporal(settings)
+        scanner = Scanner(settings, reader, logs=logs, temporal=temporal, texts=carrier.texts)
+        return scanner, await scanner.scan(canaries)

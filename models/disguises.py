@@ -102,6 +102,29 @@ def _digests(word: str, what: str, digest: bytes) -> list[Needle]:
     ]
 
 
+class Lookout:
+    """Looks for needles in what comes in pieces, with no more in memory than a piece and the longest needle."""
+
+    def __init__(self, needles: Iterable[Needle]) -> None:
+        """Nothing has been seen yet."""
+        self._needles = list(needles)
+        self._overlap = max((len(one.content) for one in self._needles), default=1) - 1
+        self._place = ""
+        self._end = b""
+        self._found: dict[Sighting, None] = {}
+
+    def see(self, place: str, piece: bytes) -> None:
+        """The next piece; one of the same place goes on where the one before it ended."""
+        text = self._end + piece if place == self._place else piece
+        self._found |= dict.fromkeys(sightings(place, text, self._needles))
+        self._place, self._end = place, text[max(0, len(text) - self._overlap) :]
+
+    @property
+    def found(self) -> list[Sighting]:
+        """Each place, word and disguise once, in the order in which they were seen."""
+        return list(self._found)
+
+
 def sightings(place: str, content: bytes, needles: Iterable[Needle]) -> list[Sighting]:
     """What is found in some bytes."""
     folded = content.lower()

@@ -43,6 +43,22 @@ async def test_whoever_is_there_is_named_by_place_and_form_only(office: Office, 
     assert {"mongodb", "opened"} <= {line.partition(":")[0] for line in told.splitlines()}
 
 
+async def test_the_carrier_is_asked_for_what_went_to_a_number(office: Office) -> None:
+    settings, number = office.stack.settings, f"+9177{secrets.randbelow(10**8):08d}"
+    word = f"Chandrika Zq{secrets.token_hex(6)}"
+    account, token = str(settings.twilio_account_sid), settings.twilio_auth_token
+    assert token is not None
+    form = {"To": number, "From": str(settings.twilio_sms_from), "Body": f"Dear {word}"}
+    async with office.stack.control() as carrier:
+        url = f"/2010-04-01/Accounts/{account}/Messages.json"
+        sent = (await carrier.post(url, auth=(account, token.get_secret_value()), data=form)).json()
+    code, out, told = await _run(office, f"{word}\n{number}\n")
+    assert (code, out.strip()) == (1, f"carrier {sent['sid']} (plain)\ncarrier {sent['sid']} (escaped)"), told
+    code, out, told = await _run(office, f"{word}\n")
+    assert (code, out) == (0, ""), told
+    assert "carrier: was not asked, since no number is among the words" in told
+
+
 async def test_nobody_is_looked_for_by_too_little(office: Office) -> None:
     for words in ("", "ab\n"):
         code, out, told = await _run(office, words)
