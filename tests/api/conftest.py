@@ -150,7 +150,7 @@ async def api(
     await prepare_stores(settings, servers.owner_mongodb_url(settings.database))
     await write(settings, full(TenantPolicy(max_unpaid_holds=1000)))
     async with serving(settings) as running:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await running.services.listener.until_connected()
         yield running
 

@@ -61,7 +61,7 @@ def _fuzz(api: Api, operation: APIOperation[Any, Any, Any, Any], account: str) -
     @given(case=operation.as_strategy())
     @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     def answers(case: Case[Any]) -> None:
-        response = case.call(base_url=api.url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        response = case.call(base_url=api.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         assert response.status_code < 500 or operation.path == "/readyz", response.text
         if response.status_code not in NOT_FOR_US:
             case.validate_response(response, checks=CONFORMS)

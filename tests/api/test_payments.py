@@ -68,7 +68,7 @@ def _headers(body: bytes, event_id: str | None = None, secret: bytes = NEWEST) -
 
 
 async def _passed_on(inbox: Collection[Json], event_id: str) -> Json:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             found = inbox.find_one({"_id": event_id})
             assert found is not None

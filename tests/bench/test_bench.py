@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 110
+SECONDS = 400
+"""A minute and a half alone; a machine that runs other tests beside it takes its time."""
 MEASURED = (*range(1, 8), *range(9, 14))
 """All but the peer, which would have to be installed."""
 

@@ -92,7 +92,7 @@ def test_a_broken_answer_and_a_slow_one(sandbox: Sandbox) -> None:
 
 def test_the_order_of_commands_is_held_and_signing_in_works(sandbox: Sandbox) -> None:
     parts = urlsplit(sandbox.process.smtp_url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=5) as plain, plain.makefile("rwb") as lines:
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as plain, plain.makefile("rwb") as lines:
 
         def ask(command: str) -> str:
             lines.write(f"{command}\r\n".encode())

@@ -36,7 +36,7 @@ def test_it_starts_by_options_says_where_and_ends_in_silence(shop: Merchant, sto
             assert mail.startswith("smtp://127.0.0.1:")
         finally:
             child.send_signal(stop)
-        output, errors = child.communicate(timeout=10)
+        output, errors = child.communicate(timeout=30)
     assert (output, errors, child.returncode) == ("", "", code)
 
 

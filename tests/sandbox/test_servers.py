@@ -164,11 +164,11 @@ async def test_a_new_namespace_runs_workflows_and_finds_them_at_once(servers: Ad
             id="first",
             task_queue="q",
             search_attributes=TypedSearchAttributes([SearchAttributePair(tenant, "tnt_1")]),
-            execution_timeout=timedelta(seconds=20),
+            execution_timeout=timedelta(seconds=40),
         )
 
     assert answer == "done"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (await client.count_workflows('TenantId = "tnt_1"')).count != 1:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -199,7 +199,7 @@ def test_the_ui_is_served_and_knows_the_codec_server_and_its_sign_in(tmp_path: P
             page = client.get("/namespaces/visitnow/workflows")
             assert page.headers["content-type"].startswith("text/html")
             # The UI calls its server anew some time after it was refused, and so somewhat later than it is there.
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 40
             query = {"query": 'WorkflowId="booking:x"'}
             while (listed := client.get("/api/v1/namespaces/visitnow/workflows", params=query)).status_code != 200:
                 assert time.monotonic() < deadline, listed.text
