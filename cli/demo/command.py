@@ -48,10 +48,10 @@ def demo(
             with console.status("") as status:
                 stack = LocalStack(full(HASTE, TenantPolicy()), status.update)
                 stack.start()
-            played, checkout = asyncio.run(_tell(stack, stay=not once))
+            played, links = asyncio.run(_tell(stack, stay=not once))
             well = all(one.problem is None for one in played)
             console.print(summary(played))
-            show_links(_links(stack, played, checkout))
+            show_links(links)
             if not well:
                 errors.print(stack.logs(), markup=False, soft_wrap=True)
             if not once:
@@ -66,10 +66,18 @@ def demo(
     sys.exit(0 if well else 1)
 
 
-async def _tell(stack: LocalStack, *, stay: bool) -> tuple[list[Played], str | None]:
+async def _tell(stack: LocalStack, *, stay: bool) -> tuple[list[Played], list[tuple[str, str]]]:
     async with Stage(stack) as stage:
         played = await play(stage)
-        return played, await _held_for_the_audience(stage) if stay else None
+        links = [*await _workflows(stage, played), *_links(stack)]
+        checkout = await _held_for_the_audience(stage) if stay else None
+        return played, links if checkout is None else [*links, ("Pay a waiting booking yourself", checkout)]
+
+
+async def _workflows(stage: Stage, played: list[Played]) -> list[tuple[str, str]]:
+    """Where each act's workflow is to be seen; looked up at the end, since a farewell erases those of before."""
+    ended = [(one.act.title, one.ending.workflow_id) for one in played if one.ending is not None]
+    return [(f"Workflow of “{title}”", await stage.workflow_link(its) or "was erased since") for title, its in ended]
 
 
 async def _held_for_the_audience(stage: Stage) -> str | None:
@@ -79,10 +87,11 @@ async def _held_for_the_audience(stage: Stage) -> str | None:
     return held.payment.checkout_url if held.payment else None
 
 
-def _links(stack: LocalStack, played: list[Played], checkout: str | None) -> list[tuple[str, str]]:
-    links = [(f"Workflow of “{one.act.title}”", one.link) for one in played if one.link is not None]
-    links += [("What came to whose phone and mailbox", f"{stack.sandbox_url}/inbox")]
-    links += [("API docs", f"{stack.api_url}/docs"), ("Temporal UI", stack.settings.temporal_ui_url)]
+def _links(stack: LocalStack) -> list[tuple[str, str]]:
     admin = ACCOUNTS["admin"]
-    links += [(f"Read its payloads: {admin.email}, {PASSWORD}", stack.sign_in_url)]
-    return links if checkout is None else [*links, ("Pay a waiting booking yourself", checkout)]
+    return [
+        ("What came to whose phone and mailbox", f"{stack.sandbox_url}/inbox"),
+        ("API docs", f"{stack.api_url}/docs"),
+        ("Temporal UI", stack.settings.temporal_ui_url),
+        (f"Read its payloads: {admin.email}, {PASSWORD}", stack.sign_in_url),
+    ]

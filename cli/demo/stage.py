@@ -213,10 +213,10 @@ class Stage:
         answer = await self.api.request(method, path, json=body, headers=self._admin)
         insist(answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:200]}")
 
-    async def workflow_link(self, workflow_id: str) -> str:
-        """Where the Temporal UI shows it."""
-        path = f"/operations/workflows/{workflow_id}"
-        return seen(await self.api.get(path, headers=self._admin), WorkflowSeen).temporal_ui_url
+    async def workflow_link(self, workflow_id: str) -> str | None:
+        """Where the Temporal UI shows it, if it was not erased."""
+        answer = await self.api.get(f"/operations/workflows/{workflow_id}", headers=self._admin)
+        return None if answer.status_code == HTTPStatus.NOT_FOUND else seen(answer, WorkflowSeen).temporal_ui_url
 
     async def keys_destroyed(self, subject_id: str) -> set[str]:
         """Of which classes the audit says that this patient's keys were destroyed."""

@@ -21,7 +21,6 @@ class Played:
 
     act: Act
     ending: Ending | None
-    link: str | None
     problem: str | None
 
 
@@ -43,17 +42,15 @@ async def play(stage: Stage) -> list[Played]:
 
 
 async def _play_one(act: Act, stage: Stage, say: Say) -> Played:
-    ending, link = None, None
     try:
         ending = await act.play(stage, say)
-        link = await stage.workflow_link(ending.workflow_id)
     except StoryError as error:
-        return Played(act, ending, link, str(error))
+        return Played(act, None, str(error))
     except (httpx.HTTPError, ValidationError) as error:
-        return Played(act, ending, link, f"{type(error).__name__}: {error}")
+        return Played(act, None, f"{type(error).__name__}: {error}")
     stands = (ending.appointment.state, ending.appointment.payment_state) if ending.appointment else (None, None)
     problem = None if stands == (act.state, act.payment_state) else f"ended as {' / '.join(map(str, stands))}"
-    return Played(act, ending, link, problem)
+    return Played(act, ending, problem)
 
 
 def _verdict(played: Played) -> str:
