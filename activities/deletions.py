@@ -29,7 +29,7 @@ from models.deletions_ports import (
     Told,
     Visits,
 )
-from models.erasure import ErasureReceipt, Store
+from models.erasure import ErasureReceipt, Store, with_earlier_tries
 from models.errors import Code, VisitNowError, not_found
 from models.holds import LegalHolds
 from models.identity import PLATFORM, Account, Subject, System
@@ -281,16 +281,22 @@ class DeletionActivities:
         with typed_failures():
             if about.dependant_id is None:
                 return []
-            scope = Subject(about.subject_id)
-            answers = await self._family.answers.forget(scope, about.dependant_id)
-            found = await self._family.children.remove(scope, about.dependant_id)
-        gone = (("consents", answers), ("dependants", int(found)))
-        return [
-            ErasureReceipt(
-                store=Store.MONGODB, part=part, data_class=RetentionClass.NONE, erased=count, kept=0, at=step.at
-            )
-            for part, count in gone
+            child, scope, of = about.dependant_id, Subject(about.subject_id), (Store.MONGODB, RetentionClass.NONE)
+            there = {
+                "consents": await self._family.answers.count(scope, child),
+                "dependants": int(await self._family.children.find(scope, child) is not None),
+            }
+            found = await self._deletions.found(scope, about.deletion_id, of, there)
+            gone = {
+                "consents": await self._family.answers.forget(scope, child),
+                "dependants": int(await self._family.children.remove(scope, child)),
+            }
+        store, data_class = of
+        receipts = [
+            ErasureReceipt(store=store, part=part, data_class=data_class, erased=count, at=step.at)
+            for part, count in gone.items()
         ]
+        return with_earlier_tries(receipts, found, {})
 
     @activity.defn(name="deletions.note")
     async def note(self, step: Noted) -> None:

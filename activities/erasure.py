@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from temporalio import activity
 
 from activities.failures import typed_failures
-from models.erasure import EraseStore, ErasureReceipt, Store
+from models.deletions_ports import Deletions
+from models.erasure import EraseStore, ErasureReceipt, Store, with_earlier_tries
 from models.erasure_ports import Eraser
+from models.identity import Subject
 
 HEARTBEAT_SECONDS: Final = 10.0
 
@@ -18,19 +20,30 @@ HEARTBEAT_SECONDS: Final = 10.0
 class ErasureActivities:
     """Has stores forget somebody; whoever calls it has made sure that nothing forbids it."""
 
-    def __init__(self, erasers: Mapping[Store, Eraser]) -> None:
-        """Every store's eraser."""
+    def __init__(self, erasers: Mapping[Store, Eraser], deletions: Deletions) -> None:
+        """Every store's eraser, and where it is noted what there was."""
         self._erasers = erasers
+        self._deletions = deletions
 
     @activity.defn(name="erasure.erase")
     async def erase(self, step: EraseStore) -> list[ErasureReceipt]:
         """Erase in one store what is kept no longer than for that time; it may be run again at any moment."""
         with typed_failures():
-            eraser = self._erasers[step.store]
-            return list(await _alive(eraser.erase(step.subject_id, step.data_class, step.at)))
+            return await _alive(self._erase(step))
+
+    async def _erase(self, step: EraseStore) -> list[ErasureReceipt]:
+        """What there is is noted first: whoever runs this again after a crash knows what went before it."""
+        eraser, subject_id, data_class = self._erasers[step.store], step.subject_id, step.data_class
+        if step.deletion_id is None:
+            return list(await eraser.erase(subject_id, data_class, step.at))
+        there = await eraser.count(subject_id, data_class)
+        of = (step.store, data_class)
+        found = await self._deletions.found(Subject(subject_id), step.deletion_id, of, there)
+        receipts = await eraser.erase(subject_id, data_class, step.at)
+        return with_earlier_tries(receipts, found, await eraser.count(subject_id, data_class))
 
 
-async def _alive(work: Coroutine[Any, Any, Sequence[ErasureReceipt]]) -> Sequence[ErasureReceipt]:
+async def _alive(work: Coroutine[Any, Any, list[ErasureReceipt]]) -> list[ErasureReceipt]:
     """The work's result, while we say every now and then that we are alive: a store may have to be waited for."""
     task = asyncio.create_task(work)
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,7 +17,7 @@ from adapters.redis.erasure import RedisEraser
 from adapters.settings import Settings
 from adapters.temporal.erasure import TemporalEraser
 from models.data_classes import RetentionClass
-from models.erasure import ErasureReceipt, Store
+from models.erasure import ErasureReceipt, Gone, Store
 from models.erasure_ports import Eraser, KeyBurial, Redactor, Remains
 from models.errors import UnavailableError
 from models.holdings import Holding, Treatment, about_patients, due
@@ -42,14 +43,29 @@ class MongoEraser:
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """Line by line of the table; the account last, since its address leads to what lies under digests of it."""
         tries = await self._remains.forget_tries(Subject(subject_id), subject_id)
-        lines = sorted(due(data_class), key=lambda one: one.collection == "users")
-        if data_class is RetentionClass.NONE:
-            lines += [one for one in about_patients() if one.treatment is Treatment.KEEP]
-        receipts = [_receipt("sign_in_tries", data_class, tries, 0, at)]
-        for line in lines:
-            gone = await self._remains.remove(_scope(line, subject_id), line, subject_id)
-            receipts.append(_receipt(line.collection, data_class, gone.erased, gone.kept, at))
-        return receipts
+        gone = {"sign_in_tries": Gone(erased=tries, kept=0)}
+        for line in _lines(data_class):
+            here = await self._remains.remove(_scope(line, subject_id), line, subject_id)
+            before = gone.get(line.collection, Gone(erased=0, kept=0))
+            gone[line.collection] = Gone(erased=before.erased + here.erased, kept=before.kept + here.kept)
+        return [_receipt(part, data_class, one.erased, one.kept, at) for part, one in gone.items()]
+
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """Line by line of the table."""
+        counted = Counter({"sign_in_tries": await self._remains.count_tries(Subject(subject_id), subject_id)})
+        for line in _lines(data_class):
+            counted[line.collection] += await self._remains.count(_scope(line, subject_id), line, subject_id)
+        return counted
+
+
+def _lines(data_class: RetentionClass) -> list[Holding]:
+    """What goes, the account last; what is deleted as a whole need not be blanked before."""
+    lines = due(data_class)
+    whole = {one.collection for one in lines if one.treatment is Treatment.DELETE}
+    lines = [one for one in lines if one.treatment is Treatment.DELETE or one.collection not in whole]
+    if data_class is RetentionClass.NONE:
+        lines += [one for one in about_patients() if one.treatment is Treatment.KEEP]
+    return sorted(lines, key=lambda one: one.collection == "users")
 
 
 def _scope(line: Holding, subject_id: str) -> Scope:
@@ -76,16 +92,24 @@ class StorageEraser:
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """Whatever lies in the folders of their documents, also what a broken write has left there."""
         receipts = []
-        for line in due(data_class):
-            if line.folder is None:
-                continue
-            ids = await self._remains.ids(Subject(subject_id), line.collection, subject_id)
-            folders = [folder for one in ids if (folder := line.folder_of(one)) is not None]
+        for part, folders in (await self._folders(subject_id, data_class)).items():
             erased = sum([await self._objects.remove(one) for one in folders])
-            receipts.append(
-                ErasureReceipt(store=Store.STORAGE, part=line.folder, data_class=data_class, erased=erased, at=at)
-            )
+            receipts.append(ErasureReceipt(store=Store.STORAGE, part=part, data_class=data_class, erased=erased, at=at))
         return receipts
+
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """What lies in the folders of their documents."""
+        folders = await self._folders(subject_id, data_class)
+        return {part: sum([await self._objects.count(one) for one in there]) for part, there in folders.items()}
+
+    async def _folders(self, subject_id: str, data_class: RetentionClass) -> dict[str, list[str]]:
+        """The folders of their documents, by what is in them."""
+        found: dict[str, list[str]] = {}
+        for line in due(data_class):
+            if line.folder is not None:
+                ids = await self._remains.ids(Subject(subject_id), line.collection, subject_id)
+                found[line.folder] = [folder for one in ids if (folder := line.folder_of(one)) is not None]
+        return found
 
 
 class MessagesEraser:
@@ -114,12 +138,19 @@ class MessagesEraser:
                 erased += 1
                 continue
             kept += 1
-            travelling += self._redactor is not None and at - sent.since < LONGEST_JOURNEY
+            travelling += self._redactor is not None and datetime.now(UTC) - sent.since < LONGEST_JOURNEY
         if travelling:
             raise UnavailableError("a message is still on its way")
         return [
             ErasureReceipt(store=Store.MESSAGES, part="texts", data_class=data_class, erased=erased, kept=kept, at=at)
         ]
+
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """Messages whose words the carrier may have; every class takes all of them."""
+        del data_class
+        if self._redactor is None:
+            return {}
+        return {"texts": len(await self._remains.sent_texts(Subject(subject_id), subject_id))}
 
 
 class KeyEraser:
@@ -144,6 +175,11 @@ class KeyEraser:
         left = burial.at + self._settle - datetime.now(UTC)
         await asyncio.sleep(max(0.0, left.total_seconds()))
         return [ErasureReceipt(store=Store.KEYS, part=own, data_class=data_class, erased=int(burial.held), at=at)]
+
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """Nothing: the vault's own note says for good whether there had been a key."""
+        del subject_id, data_class
+        return {}
 
 
 def erasers(

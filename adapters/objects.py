@@ -51,26 +51,36 @@ class Objects:
                 except FileNotFoundError:
                     continue  # removed since it was listed
 
+    async def count(self, folder: str) -> int:
+        """How many objects are in a folder, whose name ends in `/`. Raises as `remove` does."""
+        return len(await self._within(folder))
+
     async def remove(self, folder: str) -> int:
         """Remove whatever is in a folder, whose name ends in `/`; how many objects that were.
 
         Raises `UnavailableError`, and `ValueError` for what is no folder within the store.
         """
-        if len(folder) < len("x/") or not folder.endswith("/"):
-            msg = "not a folder within the store"
-            raise ValueError(msg)
+        paths = await self._within(folder)
         if self._store is None:
             return 0
         removed = 0
-        for one in await answered(obstore.list(self._store, prefix=folder).collect_async()):
+        for path in paths:
             try:
-                await answered(obstore.delete_async(self._store, one["path"]))
+                await answered(obstore.delete_async(self._store, path))
             except FileNotFoundError:
                 continue
             removed += 1
         if self._bucket is not None:
             await asyncio.to_thread(self._bucket.remove_versions, folder)
         return removed
+
+    async def _within(self, folder: str) -> list[str]:
+        if len(folder) < len("x/") or not folder.endswith("/"):
+            msg = "not a folder within the store"
+            raise ValueError(msg)
+        if self._store is None:
+            return []
+        return [one["path"] for one in await answered(obstore.list(self._store, prefix=folder).collect_async())]
 
 
 class _Bucket:

@@ -10,7 +10,7 @@ from models.booking import SYSTEM, Actor, Cancelled, Intake
 from models.data_classes import RetentionClass
 from models.deletions import Deletion, DeletionState, LogEntry, Retained
 from models.dependants import Dependant
-from models.erasure import ErasureReceipt
+from models.erasure import ErasureReceipt, Store
 from models.identity import Scope
 from models.sessions import EndReason
 
@@ -58,6 +58,16 @@ class Deletions(Protocol):
 
     async def plan(self, scope: Scope, deletion_id: str, retained: Sequence[Retained]) -> None:
         """Note what stays, once it is decided."""
+        ...
+
+    async def found(
+        self,
+        scope: Scope,
+        deletion_id: str,
+        of: tuple[Store, RetentionClass],
+        counts: Mapping[str, int],
+    ) -> Mapping[str, int]:
+        """Note how much of each part a store has before anything of it is erased; the most that was ever noted."""
         ...
 
     async def receive(self, scope: Scope, deletion_id: str, receipts: Sequence[ErasureReceipt]) -> None:
@@ -235,6 +245,10 @@ class Told(Protocol):
 
 class Answers(Protocol):
     """What was answered about somebody's data."""
+
+    async def count(self, scope: Scope, about: str) -> int:
+        """How many answers there are about somebody."""
+        ...
 
     async def forget(self, scope: Scope, about: str) -> int:
         """Remove every answer about somebody whom the account books for; how many those were."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -34,6 +35,8 @@ class EraseStore(Model):
     store: Store
     data_class: RetentionClass
     at: UtcDatetime
+    deletion_id: Id | None = None
+    """Where what is found is noted before anything is erased; None for steps from before that was done."""
 
 
 class ErasureReceipt(Model):
@@ -43,10 +46,23 @@ class ErasureReceipt(Model):
     part: str = Field(max_length=100)
     data_class: RetentionClass
     erased: int = Field(ge=0)
-    """How many went with this step; a step that is run again counts what the first one left."""
+    """How many went with this step, those included that an earlier try of it erased before it was cut off."""
     kept: int = Field(default=0, ge=0)
     """How many of the subject stay: documents without their words, and what is not over yet."""
     at: UtcDatetime
+
+
+def with_earlier_tries(
+    receipts: Sequence[ErasureReceipt], found: Mapping[str, int], left: Mapping[str, int]
+) -> list[ErasureReceipt]:
+    """The receipts of the try that got through, counting what went with those before it too.
+
+    `found` and `left` are how much there was of each part before the first try and is there after the last.
+    """
+    return [
+        one.model_copy(update={"erased": max(one.erased, found.get(one.part, 0) - left.get(one.part, 0))})
+        for one in receipts
+    ]
 
 
 class Gone(Model):

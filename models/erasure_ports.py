@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,10 @@ class Eraser(Protocol):
         """Which store it is."""
         ...
 
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """How much of each part would go now; without those that tell themselves what went with an earlier try."""
+        ...
+
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """Erase what is kept for that time and what no rule keeps; return once it can be read nowhere in the store.
 
@@ -35,11 +39,19 @@ class Remains(Protocol):
         """Delete or blank what one line of the table says; what it says to keep is counted."""
         ...
 
+    async def count(self, scope: Scope, holding: Holding, subject_id: str) -> int:
+        """How many documents `remove` would delete or blank now."""
+        ...
+
     async def forget_tries(self, scope: Scope, subject_id: str) -> int:
         """Drop what stands under digests of their addresses: counters, and codes sent before there was an account.
 
         How many; nothing where the addresses themselves are gone already.
         """
+        ...
+
+    async def count_tries(self, scope: Scope, subject_id: str) -> int:
+        """How many `forget_tries` would drop now."""
         ...
 
     async def ids(self, scope: Scope, collection: str, subject_id: str) -> list[str]:

@@ -339,7 +339,8 @@ def _absence(wired: Wired) -> AbsenceActivities:
 
 def _erasure(settings: Settings, wired: Wired) -> ErasureActivities:
     redactor = wired.carrier.redactor
-    return ErasureActivities(erasers(settings, wired.stores, wired.redis, wired.client, redactor))
+    every = erasers(settings, wired.stores, wired.redis, wired.client, redactor)
+    return ErasureActivities(every, wired.stores.deletions)
 
 
 def certificates(settings: Settings, stores: Repositories) -> Certificates:

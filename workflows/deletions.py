@@ -164,7 +164,13 @@ class DeletionWorkflow:
                 await self._erase_in(store, one)
 
     async def _erase_in(self, store: Store, data_class: RetentionClass) -> None:
-        step = EraseStore(subject_id=self._about.subject_id, store=store, data_class=data_class, at=workflow.now())
+        step = EraseStore(
+            subject_id=self._about.subject_id,
+            store=store,
+            data_class=data_class,
+            at=workflow.now(),
+            deletion_id=self._about.deletion_id,
+        )
         receipts = await heartbeating(ErasureActivities.erase, step, ERASE, f"erase in {store}: {data_class}")
         await self._note(receipts)
         self._done.append(f"{store}: {data_class}")

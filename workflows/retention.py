@@ -36,7 +36,11 @@ class RetentionWorkflow:
         receipts: list[ErasureReceipt] = []
         for store in STORES:
             step = EraseStore(
-                subject_id=over.subject_id, store=store, data_class=over.retained_under, at=workflow.now()
+                subject_id=over.subject_id,
+                store=store,
+                data_class=over.retained_under,
+                at=workflow.now(),
+                deletion_id=over.deletion_id,
             )
             receipts += await heartbeating(
                 ErasureActivities.erase, step, ERASE, f"erase in {store}: {over.retained_under}"

@@ -69,6 +69,12 @@ class MongoConsents:
         return None if found is None else _consent(found)
 
     @answering
+    async def count(self, scope: Scope, about: str) -> int:
+        """One count by an index."""
+        _check(scope)
+        return await self._consents.count_documents(scoped(scope, {"about": about}), comment=reason_of(scope))
+
+    @answering
     async def forget(self, scope: Scope, about: str) -> int:
         """One removal: a line is never changed, but it goes with whom it is about."""
         _check(scope)

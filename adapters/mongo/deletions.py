@@ -14,6 +14,7 @@ from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import OUTBOX, Declared
 from adapters.mongo.scopes import reason_of, require, scoped
+from models.base import Model
 from models.booking import SYSTEM, Actor, ActorKind
 from models.compliance import AuditEntry
 from models.data_classes import DataClass, RetentionClass
@@ -29,7 +30,7 @@ from models.deletions import (
     sources_of,
 )
 from models.deletions_ports import Due
-from models.erasure import STORES, ErasureReceipt
+from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import UnavailableError, not_found
 from models.identity import PLATFORM, Scope, System
 
@@ -56,6 +57,12 @@ DECLARED: Final = Declared(
         OUTBOX,
     ),
 )
+
+
+class _Found(Model):
+    """How much of each part a store had before anything of it was erased."""
+
+    found: dict[Store, dict[RetentionClass, dict[str, int]]]
 
 
 class MongoDeletions:
@@ -174,6 +181,26 @@ class MongoDeletions:
             return
         left = _left_behind(retained, found.dependant_id)
         await self._set(scope, {"_id": deletion_id, "state": DeletionState.ERASING}, left)
+
+    @answering
+    async def found(
+        self, scope: Scope, deletion_id: str, of: tuple[Store, RetentionClass], counts: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """One update by id, which only ever raises a number."""
+        if not counts:
+            return counts
+        store, retained_under = of
+        most: Document = {f"found.{store}.{retained_under}.{part}": count for part, count in counts.items()}
+        after = await self._deletions.find_one_and_update(
+            scoped(scope, {"_id": deletion_id}),
+            {"$max": most},
+            {"found": 1, "_id": 0},
+            return_document=ReturnDocument.AFTER,
+            comment=reason_of(scope),
+        )
+        if after is None:
+            raise not_found()
+        return _Found.model_validate(after).found[store][retained_under]
 
     @answering
     async def receive(self, scope: Scope, deletion_id: str, receipts: Sequence[ErasureReceipt]) -> None:

@@ -18,6 +18,7 @@ from models.identity import Scope, Subject, System
 
 _A_TEXT: Final[Document] = {"$gt": ""}
 """A text that says something."""
+_DIGESTS: Final = System("counters and unanswered codes lie under digests of an address, before there is a subject")
 
 
 class MongoRemains:
@@ -46,6 +47,18 @@ class MongoRemains:
             erased = blanked.modified_count
         return Gone(erased=erased, kept=await collection.count_documents(own, comment=reason_of(scope)))
 
+    @answering
+    async def count(self, scope: Scope, holding: Holding, subject_id: str) -> int:
+        """One count by an index."""
+        own = await self._own(scope, holding, subject_id)
+        query = own
+        match holding.treatment:
+            case Treatment.KEEP:
+                return 0
+            case Treatment.BLANK:
+                query = {"$and": [own, _blanked(holding, subject_id)[0]]}
+        return await self._database[holding.collection].count_documents(query, comment=reason_of(scope))
+
     async def _own(self, scope: Scope, holding: Holding, subject_id: str) -> Document:
         """The subject's documents within the scope; where they stand in a list, the document is its clinic's."""
         if holding.subject_field is None:
@@ -66,18 +79,38 @@ class MongoRemains:
     @answering
     async def forget_tries(self, scope: Scope, subject_id: str) -> int:
         """Two deletes; before them one read of the account and a look into the vault."""
+        phones, names = await self._under_digests(scope, subject_id)
+        if not names:
+            return 0
+        counters: Collection = self._database["sign_in_tries"]
+        done = await counters.delete_many({"_id": {"$in": names}}, comment=_DIGESTS.reason)
+        codes, strangers = await self._codes(phones, subject_id)
+        if strangers:
+            await self._vault.destroy(strangers, DataClass.IDENTITY)
+        challenges: Collection = self._database["otp_challenges"]
+        dropped = await challenges.delete_many({"_id": {"$in": codes}}, comment=_DIGESTS.reason)
+        return done.deleted_count + dropped.deleted_count
+
+    @answering
+    async def count_tries(self, scope: Scope, subject_id: str) -> int:
+        """One count and one read; before them one read of the account and a look into the vault."""
+        phones, names = await self._under_digests(scope, subject_id)
+        if not names:
+            return 0
+        counters: Collection = self._database["sign_in_tries"]
+        tries = await counters.count_documents({"_id": {"$in": names}}, comment=_DIGESTS.reason)
+        codes, _ = await self._codes(phones, subject_id)
+        return tries + len(codes)
+
+    async def _under_digests(self, scope: Scope, subject_id: str) -> tuple[list[str], list[str]]:
+        """What stands for an account's phone, and what the counters of its addresses are called."""
         found = await self._database["users"].find_one(
             scoped(scope, {"_id": subject_id}),
             {"sealed": 1, "phone_index": 1, "email_index": 1},
             comment=reason_of(scope),
         )
         phones, emails = await self._indexes(found or {})
-        names = [*(code_counter(one) for one in phones), *(password_counter(one) for one in emails)]
-        if not names:
-            return 0
-        reason = System("counters and unanswered codes lie under digests of an address, before there is a subject")
-        counters = await self._database["sign_in_tries"].delete_many({"_id": {"$in": names}}, comment=reason.reason)
-        return counters.deleted_count + await self._forget_codes(reason, phones, subject_id)
+        return phones, [*(code_counter(one) for one in phones), *(password_counter(one) for one in emails)]
 
     async def _indexes(self, found: Document) -> tuple[list[str], list[str]]:
         """What stands for an account's phone and e-mail: as it says itself, or while they can be read."""
@@ -91,23 +124,20 @@ class MongoRemains:
             emails.add(blind_index(self._index_key, AddressKind.EMAIL, normal_email(str(email))))
         return [str(one) for one in phones if one], [str(one) for one in emails if one]
 
-    async def _forget_codes(self, scope: Scope, indexes: Sequence[str], subject_id: str) -> int:
-        """Codes to the number that nobody answered have subjects of their own, whose keys go with them.
+    async def _codes(self, indexes: Sequence[str], subject_id: str) -> tuple[list[object], list[str]]:
+        """Codes to the number that nobody answered have subjects of their own, whose keys go with them: both's ids.
 
         Whoever has the number now and an account of their own keeps what is theirs.
         """
-        challenges: Collection = self._database["otp_challenges"]
         query: Document = {"phone_index": {"$in": list(indexes)}}
-        found = await challenges.find(query, {"subject_id": 1}, comment=reason_of(scope)).to_list(None)
+        challenges: Collection = self._database["otp_challenges"]
+        found = await challenges.find(query, {"subject_id": 1}, comment=_DIGESTS.reason).to_list(None)
         subjects = {str(one["subject_id"]) for one in found} - {subject_id}
         accounts: Document = {"_id": {"$in": sorted(subjects)}}
-        known = await self._database["users"].find(accounts, {"_id": 1}, comment=reason_of(scope)).to_list(None)
+        known = await self._database["users"].find(accounts, {"_id": 1}, comment=_DIGESTS.reason).to_list(None)
         others = {str(one["_id"]) for one in known}
-        if strangers := sorted(subjects - others):
-            await self._vault.destroy(strangers, DataClass.IDENTITY)
         ids = [one["_id"] for one in found if one["subject_id"] not in others]
-        done = await challenges.delete_many({"_id": {"$in": ids}}, comment=reason_of(scope))
-        return done.deleted_count
+        return ids, sorted(subjects - others)
 
     @answering
     async def ids(self, scope: Scope, collection: str, subject_id: str) -> list[str]:

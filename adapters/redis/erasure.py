@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -38,11 +38,26 @@ class RedisEraser:
         """Redis."""
         return Store.REDIS
 
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """One walk over the keys; every class takes all of theirs."""
+        del data_class
+        return Counter([part async for part, _ in self._theirs(subject_id)])
+
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """One walk over the keys; search pages hold nobody's data and go all the same, since they lapse in seconds."""
+        gone: Counter[str] = Counter()
+        async for part, key in self._theirs(subject_id):
+            with unavailable():
+                gone[part] += int(await self._redis.unlink(key))
+        return [
+            ErasureReceipt(store=Store.REDIS, part=part, data_class=data_class, erased=gone[part], at=at)
+            for part in PARTS
+        ]
+
+    async def _theirs(self, subject_id: str) -> AsyncIterator[tuple[str, bytes]]:
+        """Each key that goes, and what kind it is of."""
         sessions = frozenset(await self._remains.ids(Subject(subject_id), "sessions", subject_id))
         counted = hashlib.sha256(subject_id.encode()).hexdigest()[:_DIGEST]
-        gone: Counter[str] = Counter()
         async for part, rest, key in self._keys():
             match part:
                 case "session":
@@ -54,12 +69,7 @@ class RedisEraser:
                 case _:
                     theirs = part == "search"
             if theirs:
-                with unavailable():
-                    gone[part] += int(await self._redis.unlink(key))
-        return [
-            ErasureReceipt(store=Store.REDIS, part=part, data_class=data_class, erased=gone[part], at=at)
-            for part in PARTS
-        ]
+                yield part, key
 
     async def _keys(self) -> AsyncIterator[tuple[str, str, bytes]]:
         """Each key of the installation: what kind it is of, what follows, and the key itself."""

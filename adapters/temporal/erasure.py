@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -38,6 +38,7 @@ RPC_TIMEOUT: Final = timedelta(seconds=10)
 GONE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.2
 _AT_ONCE: Final = 50
+_PART: Final = "histories"
 _ENDED: Final = 'ExecutionStatus != "Running"'
 
 NAMED_BY: Final = {
@@ -63,16 +64,23 @@ class TemporalEraser:
         """The workflow service."""
         return Store.TEMPORAL
 
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """Everything that has ended; every class takes all of it. Raises `UnavailableError`."""
+        del data_class
+        queries = await self._queries(subject_id)
+        with _answering():
+            return {_PART: len(await self._found(queries))}
+
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """Everything that has ended; what still runs for them is counted as kept. Raises `UnavailableError`.
 
         So it does where the server takes too long to let go: it is asked again then.
         """
-        queries = [f'SubjectRef = "{subject_id}"', *await self._by_ids(subject_id)]
+        queries = await self._queries(subject_id)
         with _answering():
             erased: set[tuple[str, str]] = set()
             deadline = time.monotonic() + GONE_SECONDS
-            while found := {one for query in queries async for one in self._ended(query)}:
+            while found := await self._found(queries):
                 for workflow_id, run_id in found - erased:
                     await self._delete(workflow_id, run_id)
                 erased |= found
@@ -85,13 +93,17 @@ class TemporalEraser:
         return [
             ErasureReceipt(
                 store=Store.TEMPORAL,
-                part="histories",
+                part=_PART,
                 data_class=data_class,
                 erased=len(erased),
                 kept=running.count,
                 at=at,
             )
         ]
+
+    async def _queries(self, subject_id: str) -> list[str]:
+        """What finds their workflows: by themselves first."""
+        return [f'SubjectRef = "{subject_id}"', *await self._by_ids(subject_id)]
 
     async def _by_ids(self, subject_id: str) -> list[str]:
         """Queries for the workflows that are named after documents of theirs, some at a time."""
@@ -104,6 +116,9 @@ class TemporalEraser:
         quoted = [f'"{one}"' for one in names]
         portions = (quoted[start : start + _AT_ONCE] for start in range(0, len(quoted), _AT_ONCE))
         return [f"WorkflowId IN ({', '.join(portion)})" for portion in portions]
+
+    async def _found(self, queries: Sequence[str]) -> set[tuple[str, str]]:
+        return {one for query in queries async for one in self._ended(query)}
 
     async def _ended(self, query: str) -> AsyncIterator[tuple[str, str]]:
         async for one in self._client.list_workflows(f"{query} AND {_ENDED}", rpc_timeout=RPC_TIMEOUT):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -78,6 +78,10 @@ class NotingEraser:
         """Which it stands for."""
         return self._store
 
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        """Whatever was not asked for yet."""
+        return {"things": int(not self.asked[subject_id, data_class])}
+
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
         """One receipt."""
         if self.away:
@@ -138,7 +142,7 @@ class Farewell:
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """A worker in this process."""
-        erasing = ErasureActivities(self.erasers)
+        erasing = ErasureActivities(self.erasers, self.stores.deletions)
         steps = [getattr(self.steps, name) for name in dir(self.steps) if not name.startswith("_")]
         async with Worker(
             self.client,

@@ -5,17 +5,22 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import httpx
+from temporalio.client import WorkflowExecutionStatus
 
-from tests.booking.support import ok
+from models.erasure import STORES, Store
+from models.ids import deletion_workflow_id
+from tests.booking.support import ok, temporal
 from tests.stack import Json, Stack, eventually
 
 REQUESTS: Final = "/v1/me/deletion-requests"
 _NUMBERS: Final = itertools.count(secrets.randbelow(10_000) * 1_000)
+_WHOLLY_THEIRS: Final = ("dependants", "consents", "sessions", "consultations", "documents")
 _CODE: Final = re.compile(r"\b[0-9]{6}\b")
 
 
@@ -84,6 +89,24 @@ class Leaver:
         """It once it is so far."""
         return await eventually(self.seen, lambda seen: seen["state"] == state, seconds=seconds)
 
+    async def forgotten(self, seconds: float = 60) -> Json:
+        """It once it says that all is erased and its workflow has ended too, which is a moment later."""
+        done = await self.until("erased", seconds)
+        client = await temporal(self.stack)
+        handle = client.get_workflow_handle(deletion_workflow_id(self.deletion))
+        await eventually(
+            handle.describe, lambda seen: seen.status is WorkflowExecutionStatus.COMPLETED, seconds=seconds
+        )
+        return done
+
+    def is_next_in(self, store: Store) -> bool:
+        """Whether what is erased next lies in that store: those before it have given all their receipts."""
+        found = self.stack.db.deletions.find_one({"_id": self.deletion}, {"receipts": 1})
+        given = {} if found is None else found["receipts"]
+        before = STORES[: STORES.index(store)]
+        counts = {len(given.get(one, {})) for one in before}
+        return store not in given and len(counts) == 1 and counts != {0}
+
     async def certificate(self) -> Json:
         """The certificate, with the request's own token."""
         async with self.holding() as client:
@@ -112,3 +135,18 @@ def set_policy(stack: Stack, **policy: object) -> None:
     stack.db.tenants.update_one(
         {"_id": "platform"}, {"$set": {f"policy.{name}": value for name, value in policy.items()}}
     )
+
+
+def held_of(stack: Stack, subject_id: str) -> dict[str, int]:
+    """How many documents of somebody there are in those collections from which everything of theirs goes."""
+    counts = {one: stack.db[one].count_documents({"subject_id": subject_id}) for one in _WHOLLY_THEIRS}
+    return {**counts, "users": stack.db.users.count_documents({"_id": subject_id})}
+
+
+def erased_of(certificate: Json, parts: Iterable[str]) -> dict[str, int]:
+    """How much of each part of the database went, by a certificate."""
+    counted = Counter(dict.fromkeys(parts, 0))
+    for one in certificate["receipts"]:
+        if (one["store"], one["part"] in counted) == ("mongodb", True):
+            counted[one["part"]] += one["erased"]
+    return dict(counted)

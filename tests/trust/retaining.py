@@ -58,7 +58,9 @@ class Archive:
     async def at_work(self) -> AsyncIterator[None]:
         """A worker in this process."""
         redis = Redis.from_url(self.settings.redis_url.get_secret_value())
-        erasing = ErasureActivities(erasers(self.settings, self.stores, redis, self.client, None))
+        erasing = ErasureActivities(
+            erasers(self.settings, self.stores, redis, self.client, None), self.stores.deletions
+        )
         worker = Worker(
             self.client,
             task_queue=BULK_QUEUE,

@@ -66,7 +66,7 @@ async def test_somebody_is_forgotten(stack: Stack) -> None:
         assert grace["state"] == "grace"
         assert datetime.fromisoformat(grace["grace_until"]) > datetime.now(UTC) - timedelta(seconds=10)
         await _signed_out(leaver)
-        done = await leaver.until("erased")
+        done = await leaver.forgotten()
         assert (done["retained"], done["waits_for"], done["certificate_ready"]) == ([], [], True)
         states = {one["_id"]: one["state"] for one in stack.db.appointments.find({"subject_id": leaver.id})}
         assert states == {free["id"]: "cancelled", paid["id"]: "cancelled"}
@@ -214,7 +214,7 @@ async def test_by_default_what_the_law_keeps_stays_and_is_listed(stack: Stack) -
     async with somebody_new(stack, "Canary Retained") as leaver:
         await book(stack, leaver.client, FREE)
         await leaver.confirms()
-        done = await leaver.until("erased")
+        done = await leaver.forgotten()
         kept = {one["retained_under"]: one for one in done["retained"]}
         assert set(kept) == {"identity", "clinical", "logs"}
         assert all(one["rule"] and one["erased_at"] is None for one in kept.values())
@@ -243,7 +243,7 @@ async def test_a_hold_keeps_everything_until_it_is_lifted(stack: Stack) -> None:
         assert listed == hold
         assert stack.db.users.find_one({"_id": leaver.id})
         assert (await admin.delete(f"/v1/legal-holds/{hold['id']}")).status_code == 204
-        await leaver.until("erased")
+        await leaver.forgotten()
         assert stack.db.users.find_one({"_id": leaver.id}) is None
         _refused(await admin.delete("/v1/legal-holds/hld_nobody"), 404, Code.NOT_FOUND)
         past = {**wanted, "until": "2020-01-01T00:00:00Z"}
@@ -264,7 +264,7 @@ async def test_a_booking_is_being_paid_meanwhile(stack: Stack, outcome: str) -> 
         await stack.pay(before["payment"]["order_id"], outcome)
         await eventually(lambda: _state(stack, late["id"]), lambda state: state == "cancelled", seconds=40)
         await stack.pay(late["payment"]["order_id"], outcome)
-        await leaver.until("erased", seconds=90)
+        await leaver.forgotten(seconds=90)
     evidence = await collect(stack, await temporal(stack))
     assert violations(evidence) == []
     ledger = await stack.ledger()
@@ -287,7 +287,7 @@ async def test_a_visit_that_has_been_ends_its_day_early(stack: Stack) -> None:
             for step in ("check-in", "start", "complete"):
                 ok(await say(doctor, visit["id"], step))
         await leaver.confirms()
-        await leaver.until("erased")
+        await leaver.forgotten()
         assert await _state(stack, visit["id"]) == "completed"
 
 
@@ -334,7 +334,7 @@ async def test_a_guardian_has_a_child_forgotten(stack: Stack) -> None:
         wish = {"dependant_id": child["id"]}
         _refused(await stranger.client.post(REQUESTS, json=wish), 404, Code.NOT_FOUND)
         assert (await leaver.confirms(**wish))["dependant_id"] == child["id"]
-        done = await leaver.until("erased")
+        done = await leaver.forgotten()
         assert [one["retained_under"] for one in done["retained"]] == ["clinical"]
         states = [await _state(stack, one["id"]) for one in (own, hers, sisters)]
         assert states == ["confirmed", "cancelled", "confirmed"]
@@ -375,7 +375,7 @@ async def test_an_export_that_is_being_made_is_not_finished(stack: Stack) -> Non
 
         async def leave() -> None:
             await leaver.confirms()
-            await leaver.until("erased")
+            await leaver.forgotten()
 
         async with held_up(stack, "before:exports.collect", leave):
             export = ok(await leaver.client.post("/v1/me/exports", headers=await _proof(stack, leaver)), 202)

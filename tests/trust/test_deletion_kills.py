@@ -8,15 +8,16 @@ from typing import Final
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from models.erasure import Store
 from models.policy import TenantPolicy
 from sandbox.servers.stack import Addresses
 from tests import clinics
-from tests.booking.support import book_paid, temporal
+from tests.booking.support import book_paid, ok, temporal
 from tests.clinics import offer
-from tests.faults import dying
+from tests.faults import dying, dying_after
 from tests.invariants import collect, violations
 from tests.stack import Stack, running
-from tests.trust.leavers import REQUESTS, code_to, codes_to, set_policy, somebody_new
+from tests.trust.leavers import REQUESTS, code_to, codes_to, erased_of, held_of, set_policy, somebody_new
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -42,6 +43,24 @@ def stack(servers: Addresses, module_database_name: str, tmp_path_factory: pytes
         yield started
 
 
+@pytest.mark.fault_matrix
+async def test_what_was_erased_by_a_worker_that_was_killed_is_counted_too(stack: Stack) -> None:
+    """It dies when MongoDB has let go of everything, before anybody knows; who repeats it finds nothing there."""
+    async with somebody_new(stack, "Canary Counted") as leaver:
+        child = {"name": "Canary Child", "date_of_birth": "2020-02-02", "relation": "daughter"}
+        ok(await leaver.client.post("/v1/me/dependants", json=child), 201)
+        there = held_of(stack, leaver.id)
+        assert (there["users"], there["dependants"], there["sessions"]) == (1, 1, 1)
+        async with dying_after(stack, "erasure.erase", lambda: leaver.is_next_in(Store.MONGODB)):
+            await leaver.confirms()
+            await leaver.forgotten(seconds=90)
+        said = (await leaver.certificate())["certificate"]
+        assert erased_of(said, there) == there
+        [deletion] = stack.db.deletions.find({"_id": leaver.deletion})
+        assert deletion["found"]["mongodb"]["identity"]["users"] == 1
+    assert held_of(stack, leaver.id) == dict.fromkeys(there, 0)
+
+
 @pytest.mark.parametrize("point", _points())
 async def test_the_worker_is_killed(stack: Stack, point: str) -> None:
     async with somebody_new(stack, "Canary Killed") as leaver:
@@ -53,7 +72,7 @@ async def test_the_worker_is_killed(stack: Stack, point: str) -> None:
             # Whoever is told that it took too long looks what became of it.
             answer = await leaver.client.post(f"{REQUESTS}/{leaver.deletion}/confirm", json={"code": code})
             assert answer.status_code in {200, 503}, answer.text
-            await leaver.until("erased", seconds=90)
+            await leaver.forgotten(seconds=90)
         said = (await leaver.certificate())["certificate"]
         assert (said["number"], [one["retained_under"] for one in said["retained"]]) == (1, ["logs"])
         [refund] = stack.db.refunds.find({"subject_id": leaver.id})

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,9 @@ import pytest_asyncio
 from bson import Binary
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from temporalio.testing import ActivityEnvironment
 
+from activities.erasure import ErasureActivities
 from adapters.connections import mongo_addresses
 from adapters.erasure import KeyEraser, MessagesEraser, MongoEraser, StorageEraser
 from adapters.mongo.checkup import MongoCheckup
@@ -30,10 +33,12 @@ from cli.backing_up import back_up
 from cli.restoring import Target, chosen, restore
 from models.data_classes import DataClass, RetentionClass
 from models.disguises import Sighting
-from models.erasure import STORES, ErasureReceipt, Store
+from models.erasure import STORES, EraseStore, ErasureReceipt, Store, with_earlier_tries
+from models.erasure_ports import Eraser
 from models.errors import Code, SubjectErasedError, UnavailableError
 from models.identity import Role, Subject
 from sandbox.servers.processes import free_port
+from tests.adapters.mongo.deletion_calls import a_deletion
 from tests.api.test_people import a_patient, ask, bearer, ok, refused, verify
 from tests.clinics import employee
 from tests.stack import Stack, eventually
@@ -321,3 +326,76 @@ async def test_a_carrier_in_trouble_is_asked_again_and_only_for_the_rest(shared_
     [receipt] = await eraser.erase(subject, RetentionClass.NONE, datetime.now(UTC))
     assert (receipt.erased, receipt.kept) == (1, 0)
     assert await office.stores.remains.sent_texts(Subject(subject), subject) == []
+
+
+class _OnTheRoad:
+    """A carrier whose messages never arrive."""
+
+    async def redact(self, provider_id: str) -> bool:
+        """Not yet."""
+        del provider_id
+        return False
+
+
+async def test_a_message_that_never_arrives_is_waited_for_a_day(shared_stack: Stack, office: Office) -> None:
+    """By the clock: the step itself is as old as its first try."""
+    subject, began = f"usr_{secrets.token_hex(8)}", datetime.now(UTC)
+    sent = {"tenant_id": "platform", "subject_id": subject, "channel": "sms", "provider_id": f"SM{subject}"}
+    for moment, message in ((began - timedelta(days=2), "first"), (began - timedelta(hours=23), "second")):
+        of = {"_id": f"msg_{subject}_{message}", "redacted_at": None, "state": "sent", "updated_at": moment}
+        shared_stack.db.notifications.insert_one({**sent, **of})
+    eraser = MessagesEraser(_OnTheRoad(), office.stores.remains)
+    at_first = began - timedelta(hours=2)
+    with pytest.raises(UnavailableError):
+        await eraser.erase(subject, RetentionClass.NONE, at_first)
+    a_day_ago = {"updated_at": began - timedelta(days=1, seconds=1)}
+    shared_stack.db.notifications.update_one({"_id": f"msg_{subject}_second"}, {"$set": a_day_ago})
+    found = await eraser.count(subject, RetentionClass.NONE)
+    receipts = await eraser.erase(subject, RetentionClass.NONE, at_first)
+    left = await eraser.count(subject, RetentionClass.NONE)
+    [receipt] = with_earlier_tries(receipts, found, left)
+    assert (receipt.erased, receipt.kept) == (0, 2), "what could not be had is not said to be gone"
+    await office.erase(subject, RetentionClass.LOGS, Store.MONGODB)
+
+
+class _Crashing:
+    """An eraser whose process dies when it has erased, before anybody hears of it; the next one gets through."""
+
+    def __init__(self, real: Eraser) -> None:
+        self._real = real
+        self._crashes = 1
+        self.store = real.store
+
+    async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
+        return await self._real.count(subject_id, data_class)
+
+    async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
+        receipts = await self._real.erase(subject_id, data_class, at)
+        if self._crashes:
+            self._crashes -= 1
+            raise ConnectionResetError
+        return receipts
+
+
+@pytest.mark.parametrize("store", [Store.STORAGE, Store.MONGODB])
+async def test_a_step_that_died_after_erasing_counts_what_went_then(
+    shared_stack: Stack, office: Office, store: Store
+) -> None:
+    subject, record = f"usr_{secrets.token_hex(8)}", f"upl_{secrets.token_hex(8)}"
+    owner = {"tenant_id": "platform", "subject_id": subject, "about": record}
+    shared_stack.db.uploads.insert_one({"_id": record, **owner, "sealed": None})
+    if store is Store.STORAGE:
+        folder = Path(unquote(urlsplit(shared_stack.settings.storage_url or "").path)) / "uploads" / record
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"sealed")
+    deletion = await office.stores.deletions.add(Subject(subject), a_deletion(subject))
+    steps = ErasureActivities({store: _Crashing(office.erasers[store])}, office.stores.deletions)
+    at = datetime.now(UTC)
+    step = EraseStore(subject_id=subject, store=store, data_class=RetentionClass.NONE, at=at, deletion_id=deletion.id)
+    with pytest.raises(ConnectionResetError):
+        await ActivityEnvironment().run(steps.erase, step)
+    assert not any((await office.erasers[store].count(subject, RetentionClass.NONE)).values())
+    receipts = await ActivityEnvironment().run(steps.erase, step)
+    assert _erased(receipts, store)["uploads"] == 1
+    assert sum(_erased(receipts, store).values()) == 1
+    await office.erase(subject, RetentionClass.NONE, Store.MONGODB)

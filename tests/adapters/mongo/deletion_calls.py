@@ -77,6 +77,7 @@ def on_records(stores: Repositories, deletion: Deletion) -> dict[str, Call]:
         "deletions.advance": lambda scope: deletions.advance(scope, one, DeletionState.GRACE, DAY),
         "deletions.note_waiting": lambda scope: deletions.note_waiting(scope, one, ["refund"]),
         "deletions.plan": lambda scope: deletions.plan(scope, one, [what_stays()]),
+        "deletions.found": lambda scope: deletions.found(scope, one, (Store.REDIS, RetentionClass.NONE), {"limit": 1}),
         "deletions.receive": lambda scope: deletions.receive(scope, one, [receipt]),
         "deletions.settle": lambda scope: deletions.settle(scope, deletion, [what_stays()]),
         "deletions.certify": lambda scope: deletions.certify(scope, deletion, "a.b.c"),

@@ -22,6 +22,9 @@ def on_records(stores: Repositories, tenant_id: str, account: Account) -> dict[s
         gone = [await remains.remove(scope, one, nobody) for one in about_patients()]
         return sum(one.erased + one.kept for one in gone)
 
+    async def there(scope: Scope) -> int:
+        return sum([await remains.count(scope, one, nobody) for one in about_patients()])
+
     async def count(scope: Scope) -> int:
         return sum([await outdated.count(scope, one, tenant_id, before) for one in dated()])
 
@@ -33,6 +36,8 @@ def on_records(stores: Repositories, tenant_id: str, account: Account) -> dict[s
 
     return {
         "remains.remove": remove,
+        "remains.count": there,
+        "remains.count_tries": lambda scope: remains.count_tries(scope, account.id),
         "remains.forget_tries": lambda scope: remains.forget_tries(scope, account.id),
         "remains.ids": lambda scope: remains.ids(scope, "appointments", nobody),
         "remains.sent_texts": lambda scope: remains.sent_texts(scope, nobody),

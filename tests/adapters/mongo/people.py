@@ -184,6 +184,7 @@ def _on_others(stores: Repositories, people: People) -> dict[str, Call]:
     return {
         "consents.allows": lambda scope: consents.allows(scope, user, Purpose.WHATSAPP),
         "consents.last": lambda scope: consents.last(scope, user, Purpose.WHATSAPP),
+        "consents.count": lambda scope: stores.consents.count(scope, new("dep")),
         "consents.forget": lambda scope: stores.consents.forget(scope, new("dep")),
         "consents.record": lambda scope: consents.record(scope, an_answer(user, granted=False)),
         "invites.add": lambda scope: invites.add(scope, another),
