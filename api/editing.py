@@ -24,8 +24,16 @@ async def if_match(
     tag: Annotated[
         str | None, Header(alias="If-Match", description="Required: the ETag of what is to be replaced.")
     ] = None,
+    unseen: Annotated[
+        str | None, Header(alias="If-None-Match", description="`*` in its place, for what is not there yet.")
+    ] = None,
 ) -> int:
-    """The version that the caller has seen. Raises `if_match_required`, and `stale` for a tag that is none of ours."""
+    """The version that the caller has seen, 0 for none yet.
+
+    Raises `if_match_required`, and `stale` for a tag that is none of ours.
+    """
+    if tag is None and unseen is not None and unseen.strip() == "*":
+        return 0
     if tag is None:
         raise VisitNowError(Code.IF_MATCH_REQUIRED)
     found = _TAG.fullmatch(tag.strip())

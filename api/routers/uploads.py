@@ -35,7 +35,7 @@ _BINARY: Final[dict[str, Any]] = {
         "content": {PIECES_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-_DIGITS: Final = 10
+_DIGITS: Final = 18
 
 UploadId = Annotated[str, Path(max_length=100, description="`upl_` and 26 characters.")]
 Resumable = Annotated[str | None, Header(alias="Tus-Resumable", description="Required: `1.0.0`.")]

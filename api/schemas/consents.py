@@ -51,9 +51,11 @@ class ConsentView(BaseModel):
     """How one purpose stands."""
 
     purpose: Purpose
+    granted: bool | None = Field(description="What was said last; null: nothing yet.")
     allowed: bool = Field(description="Whether data is used for this now.")
     needs_answer: bool = Field(description="Nothing was ever said, or the notice has changed since: show it.")
     answer: AnswerView | None
+    notice_version: int = Field(description="The notice's version of now: what an answer names.")
     notice: NoticeView
 
     @classmethod
@@ -61,9 +63,11 @@ class ConsentView(BaseModel):
         """As the person sees it."""
         return cls(
             purpose=standing.notice.purpose,
+            granted=None if standing.last is None else standing.last.granted,
             allowed=standing.allowed,
             needs_answer=standing.needs_answer,
             answer=None if standing.last is None else AnswerView.of(standing.last),
+            notice_version=standing.notice.version,
             notice=NoticeView.shown(standing.notice),
         )
 

@@ -60,7 +60,8 @@ async def test_every_purpose_is_shown_with_its_notice(api: Api) -> None:
     assert {one["purpose"]: one["allowed"] for one in items} == {
         "care": True, "follow_up": True, "whatsapp": False, "promotion": False,
     }  # fmt: skip
-    assert all(one["needs_answer"] and one["answer"] is None for one in items)
+    assert all(one["needs_answer"] and one["answer"] is None and one["granted"] is None for one in items)
+    assert all(one["notice_version"] == one["notice"]["version"] for one in items)
     for one in items:
         notice = one["notice"]
         assert notice["sha256"] == FileNotices().current(Purpose(one["purpose"]), "en").digest
@@ -75,11 +76,12 @@ async def test_taking_a_yes_back_is_as_easy_as_giving_it(api: Api, stores: Repos
     async with api.client("patient") as client:
         given = await ok(await client.put(f"{CONSENTS}/whatsapp", json=YES))
         assert (given["allowed"], given["needs_answer"], given["answer"]["by"]) == (True, False, PATIENT)
+        assert given["granted"] is True
         assert await stores.consents.allows(System("a test"), PATIENT, Purpose.WHATSAPP)
         again = await ok(await client.put(f"{CONSENTS}/whatsapp", json=YES))
         assert again == given
         taken = await ok(await client.put(f"{CONSENTS}/whatsapp", json=NO))
-        assert (taken["allowed"], taken["needs_answer"]) == (False, False)
+        assert (taken["granted"], taken["allowed"], taken["needs_answer"]) == (False, False, False)
         assert not await stores.consents.allows(System("a test"), PATIENT, Purpose.WHATSAPP)
         listed = (await ok(await client.get(CONSENTS)))["items"]
     assert [one for one in listed if one["purpose"] == "whatsapp"] == [taken]

@@ -121,6 +121,13 @@ async def test_who_has_not_seen_the_newest_version_does_not_write_over_it(
     assert (await doctor.get(path(visit))).json()["notes"] == WORDS["notes"]
 
 
+async def test_the_first_one_may_say_that_there_is_none_yet(doctor: httpx.AsyncClient, visit: Appointment) -> None:
+    unseen = {"If-None-Match": "*"}
+    refused(await doctor.put(path(visit), json=WORDS, headers={"If-None-Match": '"0"'}), 428, Code.IF_MATCH_REQUIRED)
+    assert (await doctor.put(path(visit), json=WORDS, headers=unseen)).headers["etag"] == '"1"'
+    refused(await doctor.put(path(visit), json={**WORDS, "notes": "Another"}, headers=unseen), 412, Code.STALE)
+
+
 @pytest.mark.parametrize("state", [AppointmentState.CONFIRMED, *BETWEEN])
 async def test_it_is_written_from_the_consultation_on(
     stores: Repositories, doctor: httpx.AsyncClient, state: AppointmentState
