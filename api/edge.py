@@ -11,6 +11,7 @@ import os
 import re
 import time
 import traceback
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import structlog
@@ -49,6 +50,12 @@ WHOLE_BODY_SECONDS: Final = 900.0
 
 STALLED_SECONDS: Final = 60.0
 """Whoever takes nothing of an answer for so long is let go, a stream's reader too."""
+
+
+def arrived_at(request: Request) -> datetime:
+    """When this request came."""
+    arrived: datetime = request.scope["visitnow.arrived_at"]
+    return arrived
 
 
 class TimeLimits(NamedTuple):
@@ -104,6 +111,7 @@ class _Exchange:
         self._length = _content_length(headers)
         self._longest = _longest(scope["path"])
         scope["visitnow.request_id"] = self._request_id
+        scope["visitnow.arrived_at"] = datetime.now(UTC)
 
     async def serve(self, app: ASGIApp, metrics: Metrics) -> None:
         try:

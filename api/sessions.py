@@ -11,6 +11,7 @@ from fastapi import Request
 from adapters.redis.sessions import SessionCache
 from adapters.tokens import TokenMinter
 from api.audit import AuditLog
+from api.edge import arrived_at
 from models.cache import FreshCache
 from models.compliance import AuditAction
 from models.deletions import GONE, DeletionState
@@ -143,16 +144,17 @@ class Sessions:
 
     async def refresh(self, request: Request, token: str) -> Issued:
         """Prolong a session. Raises `token_invalid`, and `refresh_reused`, which ends it."""
-        now = datetime.now(UTC)
+        asked_at = arrived_at(request)
         session = await self._found(token)
-        step = rotation(session, token_hash(token), now)
+        step = rotation(session, token_hash(token), asked_at)
         following = successor(self._key, token)
         if step is Rotation.ROTATE:
+            now = datetime.now(UTC)
             until = expiry(session.signed_in_at, now)
             if not await self._sessions.rotate(_REFRESHING, session, token_hash(following), now, until):
                 # Another tab was faster, or the session has just ended: what there is now decides.
                 session = await self._found(token)
-                step = rotation(session, token_hash(token), now)
+                step = rotation(session, token_hash(token), asked_at)
         if step is Rotation.REUSED:
             await self._end_family(request, session)
             raise VisitNowError(Code.REFRESH_REUSED)

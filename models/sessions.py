@@ -21,8 +21,6 @@ IDLE_LIFETIME: Final = timedelta(days=30)
 """A session that nobody refreshes for so long is over."""
 LONGEST_LIFETIME: Final = timedelta(days=180)
 """After so long somebody has to sign in again, however often they come."""
-REFRESH_GRACE: Final = timedelta(seconds=10)
-"""Two tabs that refresh at once, or an answer lost on its way, get the same successor within this time."""
 MAX_AGENT: Final = 120
 
 _SECRET_BYTES: Final = 32
@@ -65,23 +63,25 @@ class Rotation(StrEnum):
 
     ROTATE = "rotate"
     REPEAT = "repeat"
-    """The predecessor, within the grace: its successor is handed out again."""
+    """The predecessor, asked for before it was replaced: two tabs at once get the same successor."""
     REUSED = "reused"
     """A token that was replaced before: somebody else has it too, so the whole family ends."""
     OVER = "over"
     """The session has ended or expired."""
 
 
-def rotation(session: Session, presented_hash: str, now: datetime) -> Rotation:
-    """What is due to whoever presents the token with this hash."""
+def rotation(session: Session, presented_hash: str, asked_at: datetime) -> Rotation:
+    """What is due to whoever presents the token with this hash, in a request that arrived at `asked_at`."""
     if session.ended_because is EndReason.REUSED:
         return Rotation.REUSED
-    if not session.is_live(now):
+    if not session.is_live(asked_at):
         return Rotation.OVER
     if hmac.compare_digest(presented_hash, session.token_hash):
         return Rotation.ROTATE
     repeated = session.previous_hash is not None and hmac.compare_digest(presented_hash, session.previous_hash)
-    return Rotation.REPEAT if repeated and now - session.rotated_at <= REFRESH_GRACE else Rotation.REUSED
+    # The database keeps milliseconds.
+    overlaps = asked_at.replace(microsecond=asked_at.microsecond // 1000 * 1000) <= session.rotated_at
+    return Rotation.REPEAT if repeated and overlaps else Rotation.REUSED
 
 
 def expiry(signed_in_at: datetime, now: datetime) -> datetime:
