@@ -188,7 +188,9 @@ async def _storage(installation: Installation) -> Sequence[Finding]:
 async def _backups(installation: Installation) -> Sequence[Finding]:
     settings = installation.settings
     if settings.backup_url is None:
-        problem = None if settings.is_development else "VISITNOW_BACKUP_URL is not set: nothing is backed up"
+        if settings.is_development:
+            return [Finding("backups are not asked of a development installation")]
+        problem = "VISITNOW_BACKUP_URL is not set: nothing is backed up"
         return [Finding("backups", problem, "docs/disaster.md says what to set up")]
     since, late = datetime.now(UTC) - OLDEST_BACKUP, []
     for store, kind in zip(places(settings), (BackupKind.DATA, BackupKind.VAULT), strict=True):
