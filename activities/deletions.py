@@ -35,7 +35,7 @@ from models.holds import LegalHolds
 from models.identity import PLATFORM, Account, Subject, System
 from models.identity_ports import Users
 from models.ids import message_workflow_id
-from models.messaging import Channel, Message, Template
+from models.messaging import Message, Template
 from models.notice_ports import Messenger
 from models.policy import TenantPolicy
 from models.ports import Tenancy
@@ -154,9 +154,9 @@ class DeletionActivities:
 
     def _message(self, step: Tell, account: Account) -> Message | None:
         about = step.about
-        channel, to = (Channel.SMS, account.phone) if account.phone else (Channel.EMAIL, account.email)
-        if to is None:
+        if account.surest_address is None:
             return None
+        channel, to = account.surest_address
         until = about.grace_until.astimezone(ZoneInfo(account.timezone))
         params = {"until": f"{until:%Y-%m-%d %H:%M}", "link": self._link(about.deletion_id)}
         if about.dependant_id is not None:

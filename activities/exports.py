@@ -11,11 +11,11 @@ from temporalio import activity
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.deletions import GONE
-from models.due_letters import due_letter
+from models.due_clock import due_letter
 from models.exports import Export, ExportRef, ExportState
 from models.exports_ports import Departures, ExportBeginner, ExportMaker, Exports
 from models.identity import PLATFORM, Account, Subject, System
-from models.messaging import Channel, Message, Template
+from models.messaging import Message, Template
 from models.notice_ports import Accounts, Messenger
 
 WORTH: Final = timedelta(days=3)
@@ -136,9 +136,9 @@ class ExportActivities:
                 await self._messenger.send(message)
 
     def _message(self, step: TellExport, account: Account) -> Message | None:
-        channel, to = (Channel.SMS, account.phone) if account.phone else (Channel.EMAIL, account.email)
-        if to is None or account.removed_at is not None:
+        if account.surest_address is None or account.removed_at is not None:
             return None
+        channel, to = account.surest_address
         return Message(
             id=f"msg_{step.about.export_id}_ready",
             tenant_id=PLATFORM,

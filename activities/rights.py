@@ -10,9 +10,9 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
-from models.due_letters import due_letter
+from models.due_clock import due_letter
 from models.identity import PLATFORM, Account, Subject, Tenant
-from models.messaging import Channel, Message, Template
+from models.messaging import Message, Template
 from models.notice_ports import Accounts, Messenger
 from models.rights import RightsRef
 from models.rights_ports import RightsRequests
@@ -77,9 +77,9 @@ class RightsActivities:
                 await self._messenger.send(message)
 
     def _message(self, about: RightsRef, account: Account, at: datetime) -> Message | None:
-        channel, to = (Channel.SMS, account.phone) if account.phone else (Channel.EMAIL, account.email)
-        if to is None or account.removed_at is not None:
+        if account.surest_address is None or account.removed_at is not None:
             return None
+        channel, to = account.surest_address
         return Message(
             id=f"msg_{about.request_id}_answered",
             tenant_id=PLATFORM,

@@ -14,10 +14,8 @@ from pydantic import Field
 
 from models.base import Id, Model, UtcDatetime
 from models.documents import Sha256
+from models.due_clock import reaches
 from models.identity import PLATFORM, Scope, Subject, Tenant
-
-MARKS: Final = (50, 80, 100)
-"""Percent of the time at which those who see to exports are told: twice a warning, then an escalation."""
 
 LINK_LIFETIME: Final = timedelta(minutes=15)
 """A link to the file; whoever asks how the export stands is given a fresh one."""
@@ -164,7 +162,7 @@ class ExportRef(Model):
 
     def reaches(self, percent: int) -> datetime:
         """When so much of the time is used (UTC)."""
-        return self.requested_at + (self.due_at - self.requested_at) * percent / 100
+        return reaches(self.requested_at, self.due_at, percent)
 
 
 def owner_of(kind: ExportKind, about: str) -> str:

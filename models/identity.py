@@ -207,6 +207,13 @@ class Account(Model):
     """Since when nobody signs in with it any more."""
 
     @property
+    def surest_address(self) -> tuple[Channel, str] | None:
+        """Where word of their data goes, whatever else they prefer: the phone, else the mailbox; None without any."""
+        if self.phone:
+            return Channel.SMS, self.phone
+        return (Channel.EMAIL, self.email) if self.email else None
+
+    @property
     def is_patient(self) -> bool:
         """Whether this is a patient's platform-wide account."""
         return Role.PATIENT in self.roles

@@ -12,10 +12,8 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from models.base import Id, Model, UtcDatetime
+from models.due_clock import reaches
 from models.policy import TenantPolicy
-
-MARKS: Final = (50, 80, 100)
-"""Percent of the time at which those who answer are told: twice a warning, then an escalation."""
 
 MOST_OPEN: Final = 20
 """So many requests of one person may wait at once."""
@@ -92,8 +90,8 @@ class RightsRef(Model):
         )
 
     def reaches(self, percent: int) -> datetime:
-        """When so much of the time is used (UTC); it runs on the wall clock and never stands still."""
-        return self.received_at + (self.due_at - self.received_at) * percent / 100
+        """When so much of the time is used (UTC)."""
+        return reaches(self.received_at, self.due_at, percent)
 
 
 def due_at(policy: TenantPolicy, kind: RightsKind, received_at: datetime) -> datetime:

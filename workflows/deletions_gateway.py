@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from uuid import uuid4
-
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.deletions import platform_policy
@@ -23,7 +14,7 @@ from models.policy import TenantPolicy
 from models.ports import Tenancy
 from workflows.deletions import DeletionWorkflow
 from workflows.policies import BULK_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
-from workflows.starting import Begin
+from workflows.starting import Begin, begin_and_ask
 
 
 class DeletionGateway:
@@ -50,20 +41,7 @@ class DeletionGateway:
             task_timeout=TASK_TIMEOUT,
             static_summary=what.summary,
         )
-        try:
-            return await self._client.execute_update_with_start_workflow(
-                DeletionWorkflow.begun, start_workflow_operation=start, id=str(uuid4()), rpc_timeout=RPC_TIMEOUT
-            )
-        except WorkflowAlreadyStartedError:
-            # Unawaited, the operation's own failure would be logged as never retrieved.
-            with suppress(WorkflowAlreadyStartedError):
-                await start.workflow_handle()
-            return None
-        except (WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError, RPCError) as error:
-            with suppress(RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
-                await start.workflow_handle()
-            msg = "the deletion was not answered in time; the same request may be sent again"
-            raise UnavailableError(msg) from error
+        return await begin_and_ask(self._client, start, DeletionWorkflow.begun, "the deletion")
 
     async def cancelled(self, deletion_id: str) -> None:
         """Say that it was taken back; a word that is lost costs only time. Raises `UnavailableError`."""

@@ -10,7 +10,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.exports import ClearExport, Collected, ExportActivities, ReachExportMark, TellExport
     from models.booking import WaitingFor
-    from models.exports import MARKS, ExportRef, ExportState
+    from models.due_clock import MARKS
+    from models.exports import ExportRef, ExportState
     from models.operations import WorkflowStatus
     from workflows import attributes
     from workflows.policies import COLLECT, FAN_OUT, heartbeating, regular, until

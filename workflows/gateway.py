@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -19,8 +18,6 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
     SearchAttributePair,
@@ -28,7 +25,6 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.webhooks import WebhookRouter
@@ -66,6 +62,7 @@ from workflows.placement import Placement, Placements, WalkIn, Wish
 from workflows.policies import BOOKING_QUEUE, RPC_TIMEOUT, TASK_TIMEOUT
 from workflows.reporter import Reporter
 from workflows.rights_gateway import RightsGateway
+from workflows.starting import begin_and_ask
 from workflows.visit_gateway import Move, VisitGateway
 
 TENTATIVE = timedelta(seconds=30)
@@ -201,24 +198,7 @@ class WorkflowGateway:
             search_attributes=_booking_attributes(command),
             static_summary=f"appointment on {command.start:%Y-%m-%d %H:%M} UTC",
         )
-        try:
-            return await self._client.execute_update_with_start_workflow(
-                BookingWorkflow.place,
-                start_workflow_operation=start,
-                # It only reads the outcome, so each attempt is a new one.
-                id=str(uuid4()),
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            # Unawaited, the operation's own failure would be logged as never retrieved.
-            with suppress(WorkflowAlreadyStartedError):
-                await start.workflow_handle()
-            return None
-        except (WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError, RPCError) as error:
-            with suppress(RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
-                await start.workflow_handle()
-            msg = "the booking was not answered in time; the same request may be sent again"
-            raise UnavailableError(msg) from error
+        return await begin_and_ask(self._client, start, BookingWorkflow.place, "the booking")
 
     def published(self, provider_id: str) -> None:
         """Forget what is kept of a profile that has changed."""

@@ -9,8 +9,9 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.rights import ReachMark, RightsActivities, TellAnswer
     from models.booking import WaitingFor
+    from models.due_clock import MARKS
     from models.operations import WorkflowStatus
-    from models.rights import MARKS, RightsRef, RightsState
+    from models.rights import RightsRef, RightsState
     from workflows import attributes
     from workflows.policies import NOTE, local_first, until
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 from temporalio import workflow
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -16,7 +24,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
-from temporalio.workflow import ParentClosePolicy
+from temporalio.workflow import ParentClosePolicy, UpdateMethodMultiParam
 
 from models.errors import UnavailableError
 from workflows import attributes
@@ -24,6 +32,8 @@ from workflows.policies import RPC_TIMEOUT, TASK_TIMEOUT
 
 A = TypeVar("A")
 R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,33 @@ async def begin(
         return client.get_workflow_handle(what.id)
     except RPCError as error:
         msg = "the workflow service does not answer"
+        raise UnavailableError(msg) from error
+
+
+async def begin_and_ask(
+    client: Client,
+    start: WithStartWorkflowOperation[S, R],
+    update: UpdateMethodMultiParam[[S], T],
+    what: str,
+) -> T | None:
+    """Start it where it is not there, and wait for what its update answers; None where it may not begin again.
+
+    The update is to read only, since each attempt is a new one. Raises `UnavailableError`, naming `what` was asked
+    for; it may be asked for again then.
+    """
+    try:
+        return await client.execute_update_with_start_workflow(
+            update, start_workflow_operation=start, id=str(uuid4()), rpc_timeout=RPC_TIMEOUT
+        )
+    except WorkflowAlreadyStartedError:
+        # Unawaited, the operation's own failure would be logged as never retrieved.
+        with suppress(WorkflowAlreadyStartedError):
+            await start.workflow_handle()
+        return None
+    except (WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError, RPCError) as error:
+        with suppress(RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            await start.workflow_handle()
+        msg = f"{what} was not answered in time; the same request may be sent again"
         raise UnavailableError(msg) from error
 
 

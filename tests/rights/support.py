@@ -12,10 +12,11 @@ from temporalio.worker import Worker
 
 from activities.rights import RightsActivities
 from adapters.mongo.repositories import Repositories
+from models.due_clock import MARKS
 from models.identity import PLATFORM, System
 from models.ids import random_id, rights_workflow_id
 from models.messaging import Message, Template
-from models.rights import MARKS, RightsKind, RightsOutcome, RightsRef, RightsRequest, RightsState
+from models.rights import RightsKind, RightsOutcome, RightsRef, RightsRequest, RightsState
 from tests.adapters.mongo.people import an_account
 from tests.stack import eventually
 from workers.main import workflow_runner

@@ -26,7 +26,8 @@ from models.booking import ActorKind, Appointment, AppointmentState
 from models.consents import Answer, Purpose
 from models.dependants import Dependant
 from models.documents import Contents, Document, DocumentKind
-from models.exports import KEY_BYTES, MARKS, PORTION, Export, ExportKind, ExportRef, ExportState, owner_of
+from models.due_clock import MARKS
+from models.exports import KEY_BYTES, PORTION, Export, ExportKind, ExportRef, ExportState, owner_of
 from models.exports_ports import Made
 from models.files import in_one_piece
 from models.identity import PLATFORM, Account, Role, Subject, System, Tenant
