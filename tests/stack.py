@@ -85,6 +85,7 @@ class Stack:
         self.catalogue = catalogue
         self._port = free_port()
         self.api_url = f"http://{HOST}:{self._port}"
+        self._worker_figures = f"{HOST}:{free_port()}"
         secret = secrets.token_urlsafe(24)
         fields = Settings.model_fields
         self.sandbox = SandboxProcess(
@@ -158,7 +159,8 @@ class Stack:
         return self.worker
 
     def _worker(self) -> Process:
-        return self._child("worker", "--queue", "all", "--faults", str(self.faults))
+        figures = ("--metrics", self._worker_figures)
+        return self._child("worker", "--queue", "all", "--faults", str(self.faults), *figures)
 
     def _child(self, command: str, *options: str) -> Process:
         environment = {
@@ -193,6 +195,13 @@ class Stack:
     def control(self) -> httpx.AsyncClient:
         """A client of the sandbox."""
         return httpx.AsyncClient(base_url=self.sandbox.url, timeout=30, trust_env=False)
+
+    async def worker_metrics(self) -> bytes:
+        """What Prometheus reads of the worker."""
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            answer = await client.get(f"http://{self._worker_figures}/metrics")
+        assert answer.is_success, answer.text
+        return answer.content
 
     async def pay(self, order_id: str, outcome: str = "authorized", **options: object) -> Json:
         """Somebody pays at the sandbox."""

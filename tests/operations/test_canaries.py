@@ -205,6 +205,9 @@ async def test_nothing_that_operators_read_says_who_somebody_is(shared_stack: St
     assert visit.encode() in workflows[booking_workflow_id(visit)]
     assert deletion in workflows
     assert _found(workflows, needles) == []
+    figures = await stack.worker_metrics()
+    assert b'workflow_type="DeletionWorkflow"' in figures
+    assert _found({"worker's metrics": figures}, needles) == []
 
     logs = {one.name: one.read_bytes() for what in ("api", "worker") for one in stack.folder.glob(f"{what}-*.log")}
     assert b'"route": "/v1/appointments"' in b"".join(logs.values())
