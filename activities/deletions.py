@@ -223,7 +223,7 @@ class DeletionActivities:
         if child is None:
             return visits.only(())
         told = await self._family.told.intakes(FORGETTING, [one.appointment_id for one in visits.visits])
-        return visits.only({one for one, intake in told.items() if child.is_meant_by(intake)})
+        return visits.only({one for one, words in told.items() if words is not None and child.is_meant_by(words)})
 
     async def _cancel(self, appointment_id: str, subject_id: str) -> None:
         """Where its workflow has ended, or the visit has just begun, the next look tells."""

@@ -15,9 +15,11 @@ from fastapi.sse import ServerSentEvent
 
 from adapters.redis.feed import FeedListener
 from api.edge import failure
+from api.presenter import COMING
 from api.problems import invalid
 from api.schemas.day_list import DayEntry, DayView, DoctorView, PatientName
 from api.streams import LIFETIME_SECONDS, LOOK_SECONDS, POLL_SECONDS
+from models.booking import Intake
 from models.cursor import decode_cursor, encode_cursor
 from models.day_list import Entry, Visit, day_list, tokens, without_token
 from models.day_list_ports import DayQuery, DoctorsTokens, Names, Tokens, Visits
@@ -27,7 +29,6 @@ from models.ports import Directory
 from models.providers import Clinic
 from models.wallclock import midnight
 
-COMING: Final = System("a clinic knows the names of those who come to it")
 PROFILES: Final = System("a day list names its doctors")
 SETTLE_SECONDS: Final = 0.2
 """Changes that come together are told together."""
@@ -140,7 +141,7 @@ class DayLists:
         intakes = await self._visits.intakes(scope, [one.visit.id for one in entries])
         names = await self._names.names(COMING, [one.visit.subject_id for one in entries])
         return [
-            DayEntry.of(one, PatientName.of(intakes.get(one.visit.id), names.get(one.visit.subject_id)))
+            DayEntry.of(one, PatientName.of(intakes.get(one.visit.id, Intake()), names.get(one.visit.subject_id)))
             for one in entries
         ]
 

@@ -17,14 +17,17 @@ from api.schemas.booking import (
 )
 from api.schemas.payments import RefundView
 from api.schemas.providers import ClinicView, ProviderRef
-from models.booking import Appointment, RefundEntry
+from models.booking import Appointment, Intake, RefundEntry
 from models.booking_view import actions, cancel_terms, payment_offer
-from models.identity import Principal, System
+from models.day_list_ports import Names
+from models.identity import Principal, Role, System
 from models.ids import reference
 from models.money import Money
 from models.ports import Directory
 
 NAMES: Final = System("an appointment names its provider and clinic, whoever may see it")
+COMING: Final = System("a clinic knows the names of those who come to it")
+ONESELF: Final = "self"
 FRESH_SECONDS: Final = 5.0
 _MAX_ENTRIES: Final = 4096
 
@@ -61,8 +64,9 @@ class Batch(Generic[V]):
 class Presenter:
     """Makes representations; `now` is the server's time in them."""
 
-    def __init__(self, directory: Directory, settings: Settings) -> None:
-        """Names come from the directory; the settings say where one pays."""
+    def __init__(self, directory: Directory, names: Names, settings: Settings) -> None:
+        """Names come from the directory and the accounts; the settings say where one pays."""
+        self._names = names
         self._providers = Batch(lambda ids: directory.profiles(NAMES, ids))
         self._clinics = Batch(lambda ids: directory.clinics(NAMES, ids))
         self._key_id = settings.razorpay_key_id
@@ -77,12 +81,26 @@ class Presenter:
         """Appointments in their order; the names come with one read for all of them."""
         providers = await self._providers.of(one.provider_id for one in appointments)
         clinics = await self._clinics.of(one.clinic_id for one in appointments)
+        owners = await self._owners(appointments, viewer)
         now = datetime.now(UTC)
         views = []
         for one in appointments:
             provider, clinic = ProviderRef.of(providers[one.provider_id]), ClinicView.of(clinics[one.clinic_id])
-            views.append(self._view(one, viewer, provider, clinic, now))
+            view = self._view(one, viewer, provider, clinic, now)
+            if view.patient is None and one.id in owners:
+                view.patient = PatientView(name=owners[one.id], date_of_birth=None, relation=ONESELF)
+            views.append(view)
         return views
+
+    async def _owners(self, appointments: Sequence[Appointment], viewer: Principal) -> dict[str, str]:
+        """Who comes to a clinic where the account's owner booked for nobody else; patients know who they are."""
+        if Role.PATIENT in viewer.roles:
+            return {}
+        themselves = [one for one in appointments if not one.intake_erased and _for_nobody_else(one.intake)]
+        if not themselves:
+            return {}
+        names = await self._names.names(COMING, sorted({one.subject_id for one in themselves}))
+        return {one.id: names[one.subject_id] for one in themselves if one.subject_id in names}
 
     def _view(
         self, appointment: Appointment, viewer: Principal, provider: ProviderRef, clinic: ClinicView, now: datetime
@@ -151,3 +169,7 @@ def _service(appointment: Appointment) -> ServiceRef:
 
 def _refund(entry: RefundEntry) -> RefundView:
     return RefundView(id=entry.id, amount=Money(amount=entry.amount), state=entry.state, reason=entry.reason)
+
+
+def _for_nobody_else(intake: Intake | None) -> bool:
+    return intake is None or intake.patient is None

@@ -185,7 +185,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
     settings, stores, client, redis, listener, pages = connected
     gateway = _gateway(connected)
     absence = AbsenceGateway(client, gateway.visits, stores.offers, stores.leaves)
-    presenter = Presenter(stores.directory, settings)
+    presenter = Presenter(stores.directory, stores.users, settings)
     free_times = FreeTimes(
         stores.directory, stores.claims, listener, lambda source: metrics.slot_lists.labels(source).inc()
     )

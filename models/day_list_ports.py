@@ -40,8 +40,8 @@ class Visits(Protocol):
         """All of them, in whatever state, their sealed parts left closed."""
         ...
 
-    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> dict[str, Intake]:
-        """What was told for a page of appointments; those of whom nothing was told, or is left, are missing."""
+    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> dict[str, Intake | None]:
+        """What was told for a page of appointments, None where it was erased; those without any words are missing."""
         ...
 
 

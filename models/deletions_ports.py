@@ -238,8 +238,8 @@ class Children(Protocol):
 class Told(Protocol):
     """What patients said when they booked."""
 
-    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> Mapping[str, Intake]:
-        """Of these appointments, those that have anything that can still be read."""
+    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> Mapping[str, Intake | None]:
+        """Of these appointments, those that have anything to be read; None where it was erased."""
         ...
 
 

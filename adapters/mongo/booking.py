@@ -280,16 +280,16 @@ class MongoAppointments:
         return [documents.to_visit(one) for one in await found.to_list(None)]
 
     @answering
-    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> dict[str, Intake]:
+    async def intakes(self, scope: Scope, appointment_ids: Sequence[str]) -> dict[str, Intake | None]:
         """One read by id, and one look into the vault for all of them."""
         found = await self._appointments.find(
             scoped(scope, {"_id": {"$in": list(appointment_ids)}}), {"sealed.clinical": 1}, comment=reason_of(scope)
         ).to_list(None)
         opened = await self._vault.open([documents.sealed_intake(one) for one in found])
         return {
-            str(one["_id"]): Intake.model_validate(words)
+            str(one["_id"]): None if words is ERASED else Intake.model_validate(words)
             for one, words in zip(found, opened, strict=True)
-            if words is not None and words is not ERASED
+            if words is not None
         }
 
     @answering

@@ -115,7 +115,7 @@ class AppointmentView(BaseModel):
     refunds: list[RefundView]
     actions: list[Action] = Field(description="What this caller may do now.")
     waiting_for: WaitingFor | None
-    patient: PatientView | None = Field(description="Null: the account's owner, or erased.")
+    patient: PatientView | None = Field(description="Null: the reader's own visit, or erased.")
     reason: str | None
     history: list[HistoryView]
     server_time: UtcDatetime

@@ -24,8 +24,10 @@ class PatientName(BaseModel):
 
     @classmethod
     def of(cls, intake: Intake | None, owner: str | None) -> PatientName:
-        """The one that the visit is for, else the account's owner."""
-        whom = intake.patient if intake is not None else None
+        """The one that the visit is for, else the account's owner; nobody where it was erased who that was."""
+        if intake is None:
+            return cls(name=None, date_of_birth=None, relation=None)
+        whom = intake.patient
         if whom is None:
             return cls(name=owner, date_of_birth=None, relation=None)
         return cls(name=whom.name, date_of_birth=whom.date_of_birth, relation=whom.relation)

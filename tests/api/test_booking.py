@@ -110,6 +110,19 @@ async def test_a_booking_has_the_contract_s_form(stack: Stack) -> None:
     assert not {"subject_id", "tenant_id", "practitioner_id", "body_hash"} & made.keys()
 
 
+async def test_the_clinic_is_told_who_comes_when_somebody_books_for_themselves(stack: Stack) -> None:
+    async with stack.client() as client:
+        booked = (await stack.place(client, PROVIDER.id, ONLINE.id, await _start(stack))).json()
+        assert booked["patient"] is None
+        assert (await _shown(client, booked["id"]))["patient"] is None
+    who = {"name": ACCOUNTS["patient"].name, "date_of_birth": None, "relation": "self"}
+    async with stack.client("doctor") as doctor, stack.client("staff") as staff:
+        assert (await _shown(doctor, booked["id"]))["patient"] == who
+        assert (await _shown(staff, booked["id"]))["patient"] == who
+        listed = (await staff.get("/v1/appointments", params={"patient_id": ACCOUNTS["patient"].id})).json()["items"]
+    assert {one["id"]: one["patient"] for one in listed}[booked["id"]] == who
+
+
 async def test_what_is_paid_at_the_clinic_is_confirmed_at_once(stack: Stack) -> None:
     async with stack.client() as client:
         answer = await stack.place(client, PROVIDER.id, AT_CLINIC.id, await _start(stack, AT_CLINIC.id))

@@ -165,6 +165,18 @@ async def test_what_was_erased_is_not_shown(api: Api, stores: Repositories, day:
     assert (entry["patient"]["name"], entry["token"]) == (None, 1)
 
 
+async def test_whose_visit_it_was_is_not_made_up_once_it_is_erased(api: Api, stores: Repositories, day: date) -> None:
+    who = patient(53)
+    visit = await a_visit(stores, at(day, 10), who=53, whom="Little One")
+    async with api.client("staff") as client:
+        assert (await look(client, day))["items"][0]["patient"]["name"] == "Little One"
+        stores.vault._keys.delete_many({"keyAltNames": f"{who.id}:{DataClass.CLINICAL}"})
+        [entry] = (await look(client, day))["items"]
+        alone = (await client.get(f"/v1/appointments/{visit.id}")).json()
+    assert entry["patient"] == {"name": None, "date_of_birth": None, "relation": None}
+    assert alone["patient"] is None
+
+
 async def test_a_doctor_sees_their_own_and_staff_their_clinics(api: Api, stores: Repositories, day: date) -> None:
     mine = await a_visit(stores, at(day, 10))
     for account in ("doctor", "staff", "tenant_admin"):
