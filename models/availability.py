@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate, combinations
@@ -36,6 +36,7 @@ MAX_SERVICES_PER_SESSION = 100
 
 _DAY_MINUTES = 24 * 60
 _ONE_DAY = timedelta(days=1)
+_ONE_SECOND = timedelta(seconds=1)
 
 
 def _distinct(service_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -203,7 +204,13 @@ def slots(  # noqa: PLR0913  rules, question and circumstances; a bundle of them
     if last < first:
         return []
     begin, stop = max(opens, midnight(first, zone)), min(closes, midnight(last + _ONE_DAY, zone))
-    starts = _starts(_sessions(availability, timing.service_id, zone, first, last), timing, begin, stop)
+    return _free(
+        _starts(_sessions(availability, timing.service_id, zone, first, last), timing, begin, stop), timing, busy
+    )
+
+
+def _free(starts: Mapping[int, int], timing: ServiceTiming, busy: Sequence[Busy]) -> list[Slot]:
+    """Those of some visits (start in seconds since 1970 UTC, and capacity) that are free, ordered by start."""
     taken = _Taken(busy)
     before, after = timedelta(minutes=timing.buffer_before_minutes), timedelta(minutes=timing.buffer_after_minutes)
     duration = timedelta(minutes=timing.duration_minutes)
@@ -241,11 +248,10 @@ def candidate(
     if start >= closes:
         return SlotProblem.TOO_FAR
     day = start.astimezone(zone).date()
-    of_the_day = slots(
-        availability, timing, zone, day, day, now,
-        busy=absent, min_notice_minutes=min_notice_minutes, horizon_days=horizon_days,
-    )  # fmt: skip
-    return next((slot for slot in of_the_day if slot.start == start), SlotProblem.INVALID)
+    sessions = _sessions(availability, timing.service_id, zone, day, day)
+    # Within a second there is one start at most: a whole day's slots are not made to find one.
+    found = _free(_starts(sessions, timing, start, start + _ONE_SECOND), timing, absent)
+    return next((slot for slot in found if slot.start == start), SlotProblem.INVALID)
 
 
 def _window(

@@ -22,14 +22,13 @@ from models.data_classes import DataClass
 from models.errors import not_found
 from models.identity import Public, Scope, Subject, System
 from models.providers import Provider
+from models.together import Together
 
 TimeChanged = Callable[[str], Awaitable[None]]
 """Called with a practitioner's id after their claims have changed; it deals with its own failures."""
 
 _RECLAIM_SECONDS: Final = 0.05
 """For how long nobody looks again for claims that have run out, where none was found."""
-_HOLDERS_SECONDS: Final = 0.03
-"""How long those who come after a lost race are told so without asking again; a cancellation takes longer."""
 
 _ATTEMPTS: Final = 4
 """An upsert that loses against another one of the same `_id` finds that document at its next attempt."""
@@ -67,7 +66,7 @@ class MongoClaims:
         self._vault = vault
         self._time_changed = time_changed
         self._reclaims: FreshCache[tuple[str, int, int], bool] = FreshCache(_RECLAIM_SECONDS)
-        self._holders: FreshCache[tuple[str, int, int], frozenset[str]] = FreshCache(_HOLDERS_SECONDS)
+        self._rivals = Together(self._one_of_rivals)
 
     @answering
     async def tentative(self, scope: Scope, command: PlaceBooking, intake: Intake, expires_at: datetime) -> bool:
@@ -223,25 +222,43 @@ class MongoClaims:
     # A patient's own claim
 
     async def _insert(self, document: Document, command: PlaceBooking) -> bool:
-        """Insert a tentative claim; whoever comes moments after others have lost need not ask the index again."""
+        """Insert a tentative claim; of those in this process who want the very same time at once, one tries."""
         wanted = cells(command.claim_start, command.claim_end)
-        key = (command.practitioner_id, wanted[0], wanted[-1])
-        holders = self._holders.peek(key)
-        if holders and command.appointment_id not in holders:
-            return False
-        taken = await self._insert_or_reclaim(self._fleeting, document, command.practitioner_id, wanted)
-        if not taken:
-            await self._holders.get(key, lambda: self._holders_of(command.practitioner_id, wanted))
-        return taken
+        return await self._rivals.ask((command.practitioner_id, wanted[0], wanted[-1]), document)
 
-    async def _holders_of(self, practitioner_id: str, wanted: Sequence[int]) -> frozenset[str]:
-        """Whose claims are in the way: they must not be refused when they ask once more."""
+    async def _one_of_rivals(self, time: tuple[str, int, int], asked: Sequence[Document]) -> list[bool]:
+        """What trying each of these claims on one time would tell.
+
+        All of them were wanted before the first is tried: where it loses, and where it is what stands there from now
+        on, the time was taken while the others asked, and they may only have claims of before. Where neither is so,
+        since the first has a claim on another time, the next one tries.
+        """
+        practitioner_id, first, last = time
+        wanted = range(first, last + 1)
+        answers: list[bool] = []
+        for number, document in enumerate(asked):
+            taken = await self._insert_or_reclaim(self._fleeting, document, practitioner_id, wanted)
+            left = asked[number + 1 :]
+            answers.append(taken)
+            if not left:
+                break
+            ids = [one["_id"] for one in left]
+            standing = {one["_id"]: one for one in await self._standing(ids, document, practitioner_id, wanted)}
+            if not taken or document["_id"] in standing:
+                return [*answers, *(one in standing for one in ids)]
+        return answers
+
+    async def _standing(
+        self, ids: Sequence[object], own: Document, practitioner_id: str, wanted: Sequence[int]
+    ) -> list[Document]:
+        """Which of these ids have a claim, and `own` where it has this time; who has asked before is not refused."""
+        there: Document = {"_id": own["_id"], "practitioner_id": practitioner_id, "cells": {"$in": list(wanted)}}
         found = self._slots.find(
-            {"practitioner_id": practitioner_id, "cells": {"$in": list(wanted)}},
+            {"$or": [there, {"_id": {"$in": [one for one in ids if one != own["_id"]]}}]},
             {"_id": 1},
-            comment="whose time it is, of whichever tenant; nobody is told",
+            comment="whose claims these are, of whichever tenant; nobody is told",
         )
-        return frozenset(str(one["_id"]) for one in await found.to_list(None))
+        return await found.to_list(None)
 
     async def _insert_or_reclaim(
         self, slots: Collection, document: Document, practitioner_id: str, wanted: Sequence[int]

@@ -15,7 +15,7 @@ from adapters.mongo.claim_documents import LONGEST_CLAIM
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import OUTBOX, Declared
-from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.scopes import each_within, reason_of, require, scoped
 from models.booking import (
     CANCELLABLE,
     SYSTEM,
@@ -34,11 +34,12 @@ from models.data_classes import DataClass
 from models.day_list import Visit
 from models.day_list_ports import DayQuery
 from models.errors import Code, VisitNowError, not_found
-from models.identity import Scope, System
+from models.identity import Scope, Subject, System
 from models.payments import RefundState
 from models.ports import Page
 from models.providers import Provider
 from models.publishing import Booked
+from models.together import Together
 
 _RELAY: Final = System("the outbox relay serves all tenants")
 _BY_START: Final = [("start", DESCENDING), ("_id", DESCENDING)]
@@ -89,6 +90,7 @@ class MongoAppointments:
         # An event that comes back after a crash of the primary is carried again, which changes nothing.
         self._drained: Collection = self._appointments.with_options(write_concern=WriteConcern(w=1))
         self._vault = vault
+        self._found = Together(self._find_each, at_once=4)
 
     @answering
     async def insert(self, scope: Scope, step: HoldSlot, sealed_intake: bytes | None) -> None:
@@ -194,8 +196,20 @@ class MongoAppointments:
 
     @answering
     async def find(self, scope: Scope, appointment_id: str, *, open_sealed: bool = True) -> Appointment | None:
-        """One read by id, and one look into the vault where there is something to open."""
-        return await self._one(scope, {"_id": appointment_id}, open_sealed=open_sealed)
+        """One read by id, and one look into the vault where there is something to open.
+
+        Patients who ask at the same time share the read.
+        """
+        if not isinstance(scope, Subject):
+            return await self._one(scope, {"_id": appointment_id}, open_sealed=open_sealed)
+        found = await self._found.ask(open_sealed, (scope.subject_id, appointment_id))
+        return None if found is None else (await self._opened([found]))[0]
+
+    async def _find_each(self, open_sealed: bool, asked: Sequence[tuple[str, str]]) -> list[Document | None]:  # noqa: FBT001  a key's value
+        """Some patients' appointments, as documents."""
+        found = self._appointments.find(each_within("_id", asked), _OPEN if open_sealed else _CLOSED, hint="_id_")
+        of_whom = {(str(one["subject_id"]), str(one["_id"])): one for one in await found.to_list(None)}
+        return [of_whom.get(one) for one in asked]
 
     @answering
     async def by_order(self, scope: Scope, order_id: str) -> Appointment | None:

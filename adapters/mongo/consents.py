@@ -6,7 +6,7 @@ after the other, and a line that is missing is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,12 +15,13 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.schema import Declared
-from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.scopes import each_within, reason_of, require, scoped
 from models.consents import Answer, Consent, Purpose, holds
 from models.deletions_ports import Leaves
 from models.errors import UnavailableError, not_found
 from models.identity import PLATFORM, Scope, Subject, System
 from models.ids import random_id
+from models.together import Together
 
 _MOST_AT_ONCE: Final = 20
 """So many answers of one person to one question at the same moment are nobody's."""
@@ -47,15 +48,35 @@ class MongoConsents:
         self._consents: Collection = database["consents"]
         self._version = version
         self._leaves = leaves
+        self._lasts = Together(self._last_of_each, at_once=4)
 
     async def allows(self, scope: Scope, subject_id: str, purpose: Purpose) -> bool:
         """Two indexed reads: whoever is to be forgotten has taken back everything.
 
-        Raises `not_found` for the scope of a tenant: consents are the person's own.
+        Who asks about themselves and their own at the same time shares them. Raises `not_found` for the scope of a
+        tenant: consents are the person's own.
         """
-        if not holds(purpose, await self.last(scope, subject_id, purpose), self._version(purpose)):
+        if isinstance(scope, Subject):
+            last = await self._last_together(scope, subject_id, purpose)
+        else:
+            last = await self.last(scope, subject_id, purpose)
+        if not holds(purpose, last, self._version(purpose)):
             return False
         return await self._leaves(scope, subject_id) is None
+
+    @answering
+    async def _last_together(self, scope: Subject, about: str, purpose: Purpose) -> Consent | None:
+        return await self._lasts.ask(purpose, (scope.subject_id, about))
+
+    async def _last_of_each(self, purpose: Purpose, asked: Sequence[tuple[str, str]]) -> list[Consent | None]:
+        """The answers that hold, of some subjects about one purpose."""
+        found = self._consents.find(
+            {**each_within("about", asked), "purpose": purpose}, sort=[("about", ASCENDING), ("number", DESCENDING)]
+        )
+        lasts: dict[tuple[str, str], Document] = {}
+        async for one in found:
+            lasts.setdefault((str(one["subject_id"]), str(one["about"])), one)
+        return [None if one not in lasts else _consent(lasts[one]) for one in asked]
 
     @answering
     async def last(self, scope: Scope, about: str, purpose: Purpose) -> Consent | None:

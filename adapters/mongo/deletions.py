@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import ERASED, Vault
 from adapters.mongo.schema import OUTBOX, Declared
-from adapters.mongo.scopes import reason_of, require, scoped
+from adapters.mongo.scopes import each_within, reason_of, require, scoped
 from models.base import Model
 from models.booking import SYSTEM, Actor, ActorKind
 from models.compliance import AuditEntry
@@ -32,9 +32,11 @@ from models.deletions import (
 from models.deletions_ports import Due
 from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import UnavailableError, not_found
-from models.identity import PLATFORM, Scope, System
+from models.identity import PLATFORM, Scope, Subject, System
+from models.together import Together
 
 _RELAY: Final = System("the outbox relay serves all tenants")
+_CONFIRMED: Final[Document] = {"state": {"$in": sorted(LEAVING | GONE)}}
 _APART: Final = {"id", "reason", "receipts"}
 _STAMPS: Final[Mapping[DeletionState, str]] = {
     DeletionState.RESTRICTED: "restricted_at",
@@ -72,6 +74,7 @@ class MongoDeletions:
         """`vault` seals each reason under the person's identity key."""
         self._deletions: Collection = database["deletions"]
         self._vault = vault
+        self._standing = Together(self._stand, at_once=4)
 
     @answering
     async def add(self, scope: Scope, deletion: Deletion) -> Deletion:
@@ -259,10 +262,24 @@ class MongoDeletions:
 
     @answering
     async def standing(self, scope: Scope, about: str) -> DeletionState | None:
-        """One indexed read."""
-        query: Document = {"about": about, "state": {"$in": sorted(LEAVING | GONE)}}
-        found = await self._deletions.find_one(scoped(scope, query), {"state": 1}, comment=reason_of(scope))
+        """One indexed read; those who ask about themselves and their own at the same time share it."""
+        if isinstance(scope, Subject):
+            return await self._standing.ask(None, (scope.subject_id, about))
+        found = await self._deletions.find_one(
+            scoped(scope, {"about": about, **_CONFIRMED}), {"state": 1}, comment=reason_of(scope)
+        )
         return None if found is None else DeletionState(str(found["state"]))
+
+    async def _stand(self, _: None, asked: Sequence[tuple[str, str]]) -> list[DeletionState | None]:
+        """How it stands with each of some subjects' people."""
+        found = self._deletions.find(
+            {**each_within("about", asked), **_CONFIRMED}, {"subject_id": 1, "about": 1, "state": 1}
+        )
+        states = {
+            (str(one["subject_id"]), str(one["about"])): DeletionState(str(one["state"]))
+            for one in await found.to_list(None)
+        }
+        return [states.get(one) for one in asked]
 
     @answering
     async def restore(self, scope: Scope, entry: LogEntry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 
 from adapters.mongo.client import Document
@@ -45,6 +45,19 @@ def scoped(scope: Scope, query: Document, *, published: bool = False) -> Documen
     if any(query.get(field, bound) != bound for field, bound in bounds.items()):
         return {"$and": [query, bounds]}
     return {**query, **bounds}
+
+
+def each_within(field: str, asked: Sequence[tuple[str, str]]) -> Document:
+    """What several subjects ask for with one command, each (their id, a value of `field`) within their own scope.
+
+    Whoever hands out what it finds looks at both fields: one subject's value is nothing to another one.
+    """
+    subjects, values = {subject for subject, _ in asked}, {value for _, value in asked}
+    return {field: _one_of(values), "subject_id": _one_of(subjects)}
+
+
+def _one_of(values: Collection[str]) -> object:
+    return next(iter(values)) if len(values) == 1 else {"$in": sorted(values)}
 
 
 def require(scope: Scope, owner: Mapping[str, object]) -> None:

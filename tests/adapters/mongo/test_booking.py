@@ -68,6 +68,19 @@ async def outbox(stores: Repositories, command: PlaceBooking) -> list[tuple[str,
 # insert and find
 
 
+async def test_patients_who_look_at_the_same_time_see_their_own_only(stores: Repositories) -> None:
+    booked = [await inserted(stores) for _ in range(12)]
+    owners = [Subject(one.subject_id) for one in booked]
+    seen = await asyncio.gather(
+        *(stores.appointments.find(owner, one.appointment_id) for owner in owners for one in booked),
+        *(stores.appointments.find(owner, new("apt")) for owner in owners),
+        *(stores.appointments.find(owner, booked[0].appointment_id, open_sealed=False) for owner in owners),
+    )
+    own = [booked[number // 12].appointment_id if number % 13 == 0 else None for number in range(144)]
+    ids = [None if one is None else one.id for one in seen]
+    assert ids == [*own, *[None] * 12, booked[0].appointment_id, *[None] * 11]
+
+
 async def test_what_was_inserted_is_found(stores: Repositories) -> None:
     command = a_command(length=45, capacity=4, has_intake=True)
     born = "1949-08-15"

@@ -12,9 +12,11 @@ from adapters.mongo.client import Document
 from adapters.mongo.consents import MongoConsents
 from adapters.mongo.repositories import MongoAddresses, Repositories
 from models.consents import Purpose
+from models.deletions import DeletionState
 from models.errors import Code, VisitNowError
 from models.identity import Subject, System, Tenant
-from tests.adapters.mongo.builders import new
+from tests.adapters.mongo.builders import DAY, new
+from tests.adapters.mongo.deletion_calls import a_deletion
 from tests.adapters.mongo.people import an_answer
 
 ANYBODY = System("a test asks")
@@ -31,6 +33,36 @@ async def test_the_last_answer_holds_and_all_of_them_stay(stores: Repositories) 
         assert await stores.consents.last(scope, person, Purpose.WHATSAPP) == line
     found = await stores.database["consents"].find({"about": person}, sort=[("number", 1)]).to_list(None)
     assert [(one["number"], one["granted"]) for one in found] == [(1, True), (2, False), (3, True), (4, False)]
+
+
+async def test_those_who_are_asked_for_at_the_same_time_keep_their_own_answers(stores: Repositories) -> None:
+    people = [new("usr") for _ in range(12)]
+    for number, person in enumerate(people):
+        for granted in (number % 2 == 0, number % 3 == 0):
+            await stores.consents.record(Subject(person), an_answer(person, granted=granted))
+    asking = [stores.consents.allows(Subject(asker), person, Purpose.WHATSAPP) for asker in people for person in people]
+    # In the eyes of somebody else, nobody has answered.
+    wanted = [asker == person and number % 3 == 0 for asker in people for number, person in enumerate(people)]
+    assert await asyncio.gather(*asking) == wanted
+
+
+async def test_who_leaves_is_told_from_those_who_are_asked_for_at_the_same_time(stores: Repositories) -> None:
+    people = [new("usr") for _ in range(12)]
+    leaving, confirmed = people[::3], DeletionState.IDENTITY_CONFIRMED
+    for person in leaving:
+        asked = await stores.deletions.add(Subject(person), a_deletion(person))
+        await stores.deletions.advance(Subject(person), asked.id, confirmed, DAY)
+    states = await asyncio.gather(
+        *(stores.deletions.standing(Subject(asker), person) for asker in people for person in people)
+    )
+    seen = [
+        DeletionState.IDENTITY_CONFIRMED if asker == person in leaving else None
+        for asker in people
+        for person in people
+    ]
+    assert states == seen
+    asking = (stores.consents.allows(Subject(person), person, Purpose.CARE) for person in people)
+    assert await asyncio.gather(*asking) == [person not in leaving for person in people]
 
 
 async def test_the_same_answer_again_is_the_same_line(stores: Repositories) -> None:
