@@ -93,9 +93,10 @@ async def _refuse_what_was_lost(store: BackupStore, database: str, contents: Seq
     if any(one.documents for one in contents):
         return
     for before in await store.finished(BackupKind.DATA):
-        documents = (await store.manifest(BackupKind.DATA, before)).documents
-        if documents:
-            raise BackupError(f"the database {database} is empty, but had {documents:,} documents in backup {before}")
+        manifest = await store.manifest(BackupKind.DATA, before)
+        if manifest.database == database and manifest.documents:
+            had = f"had {manifest.documents:,} documents in backup {before}"
+            raise BackupError(f"the database {database} is empty, but {had}")
 
 
 async def _copied_vault(store: BackupStore, url: str, database: str, name: str, told: Told) -> Manifest:

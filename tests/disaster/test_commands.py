@@ -42,6 +42,18 @@ def test_a_backup_is_made_listed_and_restored(lived_in: Place, town: Town) -> No
     assert "is not empty" in again.output
 
 
+def test_a_newcomer_has_a_backup_on_the_first_day(lived_in: Place, town: Town) -> None:
+    """Another installation's backups at the same place say nothing about this one."""
+    assert _typed(lived_in, "backup").exit_code == 0
+    fresh = town.place()
+    unmade = _typed(fresh, "backup")
+    assert (unmade.exit_code, "visitnow migrate" in unmade.output) == (1, True), unmade.output
+    assert _typed(fresh, "migrate", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url).exit_code == 0
+    made = _typed(fresh, "backup")
+    assert made.exit_code == 0, made.output
+    assert re.search(r"documents .* as they were at .* 0 keys, 0 files", made.output)
+
+
 def test_without_a_backup_there_is_an_alarm(lived_in: Place) -> None:
     late = _typed(lived_in, "backup", "list", "--within", "1")
     assert late.exit_code == 1
