@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi._compat import ModelField
@@ -14,10 +14,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from api.problems import invalid
-from api.services import Wired
+from api.services import Services, Wired
+from models.booking import Appointment
 from models.deletions import REQUEST_TOKEN
-from models.errors import Code, VisitNowError
-from models.identity import Permission, Principal
+from models.errors import Code, VisitNowError, not_found
+from models.identity import PLATFORM, Permission, Principal, System
+from models.providers import Clinic, Provider
 
 BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", description="An access token (EdDSA).")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
@@ -28,13 +30,15 @@ GUARD_CODES: Final = (
 )  # fmt: skip
 """What every guarded route may answer beside its own."""
 
+_REFUSING: Final = System("whether somebody is refused their own practice's thing or knows nothing of it")
+
 
 class Requires:
     """A dependency that gives the caller, whose roles include the permission.
 
     Raises `token_missing`, `token_invalid`, `token_expired`; `forbidden` and `account_leaving`, which are audited;
-    `not_found` where the Host's clinic is another tenant's; `invalid` for a query parameter that the route does not
-    have.
+    `not_found` where the Host's clinic is another tenant's, or the path names nothing of the caller's own practice;
+    `invalid` for a query parameter that the route does not have.
     """
 
     def __init__(self, permission: Permission) -> None:
@@ -49,10 +53,30 @@ class Requires:
         """The caller, now that it is known who that is."""
         if self.permission not in principal.permissions:
             await services.audit.refusal(request, principal, self.permission)
-            raise VisitNowError(Code.ACCOUNT_LEAVING if principal.leaving else Code.FORBIDDEN)
+            if principal.leaving:
+                raise VisitNowError(Code.ACCOUNT_LEAVING)
+            if await _is_elsewhere(services, request.path_params, principal):
+                raise not_found()
+            raise VisitNowError(Code.FORBIDDEN)
         await services.hosts.agree(request.headers.get("host", ""), principal)
         refuse_unknown_query(request)
         return principal
+
+
+async def _is_elsewhere(services: Services, named: Mapping[str, Any], principal: Principal) -> bool:
+    """Whether the path names what is not of the caller's own practice: of that a role says nothing, not even no."""
+    if principal.tenant_id == PLATFORM:
+        return False
+    found: Appointment | Clinic | Provider | None
+    if (appointment_id := named.get("appointment_id")) is not None:
+        found = await services.appointments.find(_REFUSING, appointment_id, open_sealed=False)
+    elif (provider_id := named.get("provider_id")) is not None:
+        found = (await services.directory.profiles(_REFUSING, [provider_id])).get(provider_id)
+    elif (clinic_id := named.get("clinic_id")) is not None:
+        found = (await services.directory.clinics(_REFUSING, [clinic_id])).get(clinic_id)
+    else:
+        return False
+    return found is None or found.tenant_id != principal.tenant_id
 
 
 async def authenticated(services: Wired, credentials: HTTPAuthorizationCredentials | None) -> Principal:
