@@ -31,14 +31,16 @@ class Certificates:
         *,
         issuer: str,
         backups: timedelta,
+        data_backups: timedelta,
     ) -> None:
-        """`issuer` is our public address; `backups` is how long a backup of the key vault is kept."""
+        """`issuer` is our public address; a backup of the key vault is kept for `backups`, of data `data_backups`."""
         self._deletions = deletions
         self._holds = holds
         self._log = log
         self._sign = sign
         self._issuer = issuer
         self._backups = backups
+        self._data_backups = data_backups
 
     async def log(self, deletion: Deletion, at: datetime, erased: Sequence[RetentionClass] = ()) -> None:
         """Write to object storage what a restored backup must not bring back."""
@@ -82,7 +84,10 @@ class Certificates:
         raise UnavailableError(msg)
 
     def _backups_lapse_at(self, deletion: Deletion) -> datetime | None:
-        """When the last backup of a destroyed key goes; None where none was destroyed."""
+        """When the last backup goes from which what went could be read; None where none ever could."""
+        if deletion.dependant_id is not None:
+            # What is said of them is sealed under the account's key, which stays: backups of the data must go.
+            return max((one.at + self._data_backups for one in deletion.receipts), default=None)
         sealed = {RetentionClass(one.value) for one in DataClass}
         destroyed = [one.at for one in deletion.receipts if one.data_class in sealed]
         return max(destroyed) + self._backups if destroyed else None

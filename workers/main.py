@@ -353,6 +353,7 @@ def certificates(settings: Settings, stores: Repositories) -> Certificates:
         partial(statements.sign, Statement.DELETION),
         issuer=settings.public_url,
         backups=timedelta(days=settings.backup_vault_days),
+        data_backups=timedelta(days=settings.backup_days),
     )
 
 

@@ -120,6 +120,7 @@ class Farewell:
             partial(self.statements.sign, Statement.DELETION),
             issuer="https://visitnow.example",
             backups=timedelta(days=7),
+            data_backups=timedelta(days=35),
         )
         self.steps = DeletionActivities(
             Sources(

@@ -344,6 +344,8 @@ async def test_a_guardian_has_a_child_forgotten(stack: Stack) -> None:
         said = (await leaver.certificate())["certificate"]
         assert said["subject"] == child["id"]
         assert {one["part"]: one["erased"] for one in said["receipts"]} == {"consents": 0, "dependants": 1}
+        lapses = datetime.fromisoformat(said["backups_lapse_at"]) - datetime.fromisoformat(said["receipts"][0]["at"])
+        assert lapses == timedelta(days=stack.settings.backup_days), "the account's key opens what older backups hold"
         log = StoredErasureLog(stack.settings.storage_url, Statements(stack.settings.token_keys))
         entries = await log.since(datetime.now(UTC) - timedelta(days=1))
         [entry] = [one for one in entries if one.deletion_id == leaver.deletion]
