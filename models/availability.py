@@ -197,16 +197,55 @@ def slots(  # noqa: PLR0913  rules, question and circumstances; a bundle of them
     the tenant's, used where `availability` sets none: a visit starts at least the notice after `now`, and at the
     latest on the calendar day (in `zone`) that many days after today. `busy` may come in any order.
     """
-    opens, closes = _window(availability, zone, now, min_notice_minutes, horizon_days)
-    # Dates that cannot yield a slot are cut off first, so that a date at the calendar's very end cannot overflow.
-    first = max(first, opens.astimezone(zone).date())
-    last = min(last, closes.astimezone(zone).date())
-    if last < first:
-        return []
-    begin, stop = max(opens, midnight(first, zone)), min(closes, midnight(last + _ONE_DAY, zone))
-    return _free(
-        _starts(_sessions(availability, timing.service_id, zone, first, last), timing, begin, stop), timing, busy
+    starts = _offered(
+        availability, timing, zone, (first, last), _window(availability, zone, now, min_notice_minutes, horizon_days)
     )
+    return _free(starts, timing, busy)
+
+
+def first_slots(  # noqa: PLR0913  as of `slots`
+    availability: Availability,
+    timing: ServiceTiming,
+    zone: ZoneInfo,
+    first: date,
+    last: date,
+    now: datetime,
+    *,
+    busy: Sequence[Busy],
+    min_notice_minutes: int,
+    horizon_days: int,
+) -> dict[date, datetime]:
+    """The start of the first of the `slots` of each date that has one, without making the others."""
+    starts = _offered(
+        availability, timing, zone, (first, last), _window(availability, zone, now, min_notice_minutes, horizon_days)
+    )
+    taken, next_day = _Taken(busy), 0
+    found: dict[date, datetime] = {}
+    for second in sorted(starts):
+        if second >= next_day and taken.seats_left(second, timing, starts[second]) > 0:
+            start = datetime.fromtimestamp(second, UTC)
+            day = start.astimezone(zone).date()
+            found.setdefault(day, start)
+            next_day = math.ceil(midnight(day + _ONE_DAY, zone).timestamp())
+    return found
+
+
+def _offered(
+    availability: Availability,
+    timing: ServiceTiming,
+    zone: ZoneInfo,
+    dates: tuple[date, date],
+    window: tuple[datetime, datetime],
+) -> dict[int, int]:
+    """The visits of those dates (inclusive) that may start within the window, whatever is busy; as `_starts`."""
+    opens, closes = window
+    # Dates that cannot yield a slot are cut off first, so that a date at the calendar's very end cannot overflow.
+    first = max(dates[0], opens.astimezone(zone).date())
+    last = min(dates[1], closes.astimezone(zone).date())
+    if last < first:
+        return {}
+    begin, stop = max(opens, midnight(first, zone)), min(closes, midnight(last + _ONE_DAY, zone))
+    return _starts(_sessions(availability, timing.service_id, zone, first, last), timing, begin, stop)
 
 
 def _free(starts: Mapping[int, int], timing: ServiceTiming, busy: Sequence[Busy]) -> list[Slot]:

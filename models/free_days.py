@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from models.availability import Busy, slots
+from models.availability import Busy, first_slots
 from models.providers import Offering, VisitMode
 from models.search import SEARCHED_DAYS, FreeDay
 
@@ -23,7 +23,7 @@ def free_days(offering: Offering, busy: Sequence[Busy], now: datetime) -> list[F
     first, last = searched_span(offering, now)
     found: dict[date, tuple[datetime, set[VisitMode]]] = {}
     for service in offering.provider.services:
-        free = slots(
+        firsts = first_slots(
             offering.availability,
             service.timing,
             zone,
@@ -34,10 +34,8 @@ def free_days(offering: Offering, busy: Sequence[Busy], now: datetime) -> list[F
             min_notice_minutes=offering.min_notice_minutes,
             horizon_days=offering.horizon_days,
         )
-        for slot in free:
-            day = slot.start.astimezone(zone).date()
-            earliest, modes = found.setdefault(day, (slot.start, set()))
+        for day, start in firsts.items():
+            earliest, modes = found.setdefault(day, (start, set()))
             modes.add(service.mode)
-            if slot.start < earliest:
-                found[day] = (slot.start, modes)
+            found[day] = (min(earliest, start), modes)
     return [FreeDay(day, earliest, tuple(sorted(modes))) for day, (earliest, modes) in sorted(found.items())]

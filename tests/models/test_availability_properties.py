@@ -22,6 +22,7 @@ from models.availability import (
     SlotProblem,
     WeeklyRule,
     candidate,
+    first_slots,
     slots,
 )
 from models.cells import cells
@@ -286,6 +287,19 @@ def test_a_range_of_dates_is_its_dates_one_after_the_other(case: tuple[Clinic, l
     clinic, busy = case
     dates = [clinic.first + timedelta(days=shift) for shift in range((clinic.last - clinic.first).days + 1)]
     assert clinic.slots(busy) == [slot for day in dates for slot in clinic.between(day, day, busy)]
+
+
+@given(clinics_with_claims())
+def test_the_first_slot_of_each_date_is_the_first_of_its_list(case: tuple[Clinic, list[Busy]]) -> None:
+    clinic, busy = case
+    wanted: dict[date, datetime] = {}
+    for slot in clinic.slots(busy):
+        wanted.setdefault(slot.start.astimezone(clinic.zone).date(), slot.start)
+    firsts = first_slots(
+        clinic.availability, clinic.timing, clinic.zone, clinic.first, clinic.last, clinic.now, busy=busy,
+        min_notice_minutes=clinic.min_notice_minutes, horizon_days=clinic.horizon_days,
+    )  # fmt: skip
+    assert firsts == wanted
 
 
 @given(clinics(), st.integers(-86_400, 4 * 86_400))
