@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from temporalio.testing import ActivityEnvironment
 
+from activities.deletions import Step
 from adapters.settings import Settings
 from adapters.tokens import Statement
 from models.data_classes import RetentionClass
 from models.deletions import DeletionRef, DeletionState, LogEntry
+from models.dependants import Dependant
 from models.erasure import STORES, Store
 from models.errors import Code, VisitNowError
+from models.ids import random_id
 from models.messaging import Template
 from models.policy import TenantPolicy
 from sandbox.servers.stack import Addresses
+from tests.adapters.mongo.deletion_calls import a_deletion
 from tests.adapters.mongo.people import a_session, now
 from tests.disaster.support import lose
 from tests.installation import installed
@@ -240,6 +245,23 @@ async def test_an_earlier_wish_that_was_taken_back_is_not_in_its_way(desk: Farew
     assert (await desk.found(earlier.id)).state is DeletionState.CANCELLED
     assert (await desk.found("del_later")).state is DeletionState.ERASING
     await handle.terminate()
+
+
+async def test_a_child_that_was_gone_before_anybody_knew_is_counted(desk: Farewell) -> None:
+    """Its step is run again, as after a worker that died when all was done."""
+    parent, child = random_id("usr"), random_id("dep")
+    born = Dependant(id=child, subject_id=parent, name="Canary", date_of_birth=date(2020, 2, 2), relation="son")
+    await desk.stores.dependants.put(TEST, born)
+    answers = [{"subject_id": parent, "about": child, "purpose": "test", "number": one} for one in (1, 2)]
+    await desk.stores.database["consents"].insert_many([{"_id": random_id("cns"), **one} for one in answers])
+    asked = await desk.stores.deletions.add(TEST, a_deletion(parent, dependant_id=child))
+    about = DeletionRef(
+        deletion_id=asked.id, subject_id=parent, dependant_id=child, confirmed_at=now(), grace_until=now()
+    )
+    step = Step(about=about, at=now())
+    first, again = [await ActivityEnvironment().run(desk.steps.forget_child, step) for _ in range(2)]
+    assert {one.part: one.erased for one in again} == {"consents": 2, "dependants": 1}
+    assert again == first
 
 
 async def test_an_entry_of_somebody_else_is_not_believed(desk: Farewell, tmp_path: Path) -> None:
