@@ -9,6 +9,8 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from adapters.redis.tickets import TICKET_LIFETIME, Ticket
 from api.day_list import Asked
@@ -25,7 +27,21 @@ from models.day_list import Visit
 from models.errors import Code
 from models.identity import Principal
 
-router = Router(prefix="/v1/clinics/{clinic_id}/day", tags=["front desk"])
+_EVENTS: Final = "text/event-stream"
+
+
+class _WatchedByAccept(Router):
+    """Whoever accepts an event stream where the day is, gets the day's stream."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request to the day or below it."""
+        path = scope["path"]
+        if path.endswith("/day") and scope["method"] == "GET" and _EVENTS in Headers(scope=scope).get("accept", ""):
+            scope["path"] = f"{path}/events"
+        await super().handle(scope, receive, send)
+
+
+router = _WatchedByAccept(prefix="/v1/clinics/{clinic_id}/day", tags=["front desk"])
 
 ClinicId = Annotated[str, Path(max_length=100)]
 SSE_ENTRIES: Final = MAX_LIMIT
@@ -60,7 +76,10 @@ class _Looks:
 async def day(
     request: Request, clinic_id: ClinicId, caller: MayReadDay, services: Wired, wanted: Annotated[DayFilters, Query()]
 ) -> DayView:
-    """Everybody's visits of a day by their planned start, with tokens and estimates; a doctor sees their own."""
+    """Everybody's visits of a day by their planned start, with tokens and estimates; a doctor sees their own.
+
+    With `Accept: text/event-stream` it is what `/events` below it gives.
+    """
     asked = await services.day_lists.asked(
         caller, clinic_id, wanted.provider_id, wanted.date, wanted.limit, wanted.cursor
     )

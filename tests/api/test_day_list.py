@@ -297,6 +297,21 @@ async def test_the_stream_tells_each_change_over_one_subscription(api: Api, stor
     await redis.aclose()
 
 
+async def test_the_day_itself_is_a_stream_for_whoever_accepts_one(api: Api, stores: Repositories, day: date) -> None:
+    visit = await a_visit(stores, at(day, 10))
+    query, wanted = {"date": day.isoformat()}, {"Accept": "text/event-stream"}
+    async with api.client("staff") as client:
+        async with client.stream("GET", PATH, params=query, headers=wanted) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            _, shown = await DayStream(answer).next()
+        plain = await client.get(PATH, params=query, headers={"Accept": "*/*"})
+    assert [one["id"] for one in shown["items"]] == [visit.id]
+    assert {**plain.json(), "server_time": 0} == {**shown, "server_time": 0}
+    async with api.client("other_patient") as nobody:
+        assert (await nobody.get(PATH, params=query, headers=wanted)).status_code == 403
+
+
 async def test_a_browser_watches_with_a_ticket_once(api: Api, stores: Repositories, day: date) -> None:
     await a_visit(stores, at(day, 10))
     async with api.client("staff") as client:
