@@ -11,7 +11,7 @@ from datetime import date
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from models.base import Id, Model, UtcDatetime, ZoneName
 from models.booking import Appointment, AppointmentState
@@ -44,6 +44,12 @@ class PrescriptionItem(Model):
     frequency: ShortLine | None = Field(default=None, description="How often, like `1-0-1` or `every 8 hours`.")
     duration: ShortLine | None = Field(default=None, description="For how long.")
     instructions: LongLine | None = Field(default=None, description="How to take it, like `after food`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_one_writes_it(cls, value: object) -> object:
+        """A plain line is the medicine."""
+        return {"medicine": value} if isinstance(value, str) else value
 
 
 class Summary(Model):

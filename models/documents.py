@@ -45,6 +45,8 @@ class DocumentKind(StrEnum):
     """What a document is to whoever looks for it."""
 
     LAB_REPORT = "lab_report"
+    REPORT = "report"
+    SCAN = "scan"
     IMAGING = "imaging"
     PRESCRIPTION = "prescription"
     DISCHARGE_SUMMARY = "discharge_summary"

@@ -83,6 +83,7 @@ class ProviderView(BaseModel):
     languages: tuple[str, ...]
     registration: Registration
     clinic: ClinicView
+    timezone: str = Field(description="The clinic's IANA zone.")
     rating: float | None = Field(
         default=None, description="1 to 5, a Bayesian average; null where nobody has rated yet."
     )
@@ -105,6 +106,7 @@ class ProviderView(BaseModel):
             languages=provider.languages,
             registration=provider.registration,
             clinic=ClinicView.of(listing.clinic),
+            timezone=listing.clinic.timezone,
             fee_from=provider.fee_from,
         )
 

@@ -121,6 +121,14 @@ async def test_who_has_not_seen_the_newest_version_does_not_write_over_it(
     assert (await doctor.get(path(visit))).json()["notes"] == WORDS["notes"]
 
 
+async def test_a_line_of_a_prescription_may_be_plain(doctor: httpx.AsyncClient, visit: Appointment) -> None:
+    written = (await put(doctor, visit, prescription=["Saline gargle", {"medicine": "Zinc", "dose": "1"}])).json()
+    assert [(one["medicine"], one["dose"]) for one in written["prescription"]] == [
+        ("Saline gargle", None), ("Zinc", "1"),
+    ]  # fmt: skip
+    refused(await put(doctor, visit, '"1"', prescription=[7]), 422, Code.INVALID)
+
+
 async def test_the_first_one_may_say_that_there_is_none_yet(doctor: httpx.AsyncClient, visit: Appointment) -> None:
     unseen = {"If-None-Match": "*"}
     refused(await doctor.put(path(visit), json=WORDS, headers={"If-None-Match": '"0"'}), 428, Code.IF_MATCH_REQUIRED)

@@ -148,6 +148,7 @@ async def test_a_profile_with_its_services(anybody: httpx.AsyncClient) -> None:
     assert profile["name"] == PROVIDER.name
     assert profile["clinic"]["slug"] == INDIRANAGAR.slug
     assert profile["registration"]["year"] == PROVIDER.registration.year
+    assert profile["timezone"] == profile["clinic"]["timezone"] == "Asia/Kolkata"
     assert [one["id"] for one in profile["services"]] == [one.id for one in PROVIDER.services]
     assert profile["services"][0]["fee"] == {"amount": PROVIDER.services[0].fee.amount, "currency": "INR"}
     assert not {"practitioner_id", "tenant_id"} & profile.keys()
