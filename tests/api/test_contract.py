@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import Any, Final
 
 import pytest
@@ -18,15 +19,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from adapters.settings import Settings
-from api.app import create_app
 from cli.accounts import ACCOUNTS, mint
 from tests.api.conftest import Api
+from tests.api.operations import DOCUMENT
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
 EXAMPLES: Final = 20
-SCHEMA: Final = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+SCHEMA: Final = schemathesis.openapi.from_dict(deepcopy(DOCUMENT))
 OPERATIONS: Final[dict[str, APIOperation[Any, Any, Any, Any]]] = {
     result.ok().definition.raw["operationId"]: result.ok()
     for result in SCHEMA.get_all_operations()

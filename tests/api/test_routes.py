@@ -20,12 +20,11 @@ from api.applicants import RequiresOrApplicant
 from api.guards import Requires, RequiresOrTicket, preflight, public
 from models.errors import ERRORS, Code
 from models.identity import Permission
+from tests.api.operations import APPLICATION, DOCUMENT
 from tools.documents import DOCS, PAGES
 
 Json = dict[str, Any]
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-APPLICATION = create_app(Settings())
-DOCUMENT: Json = APPLICATION.openapi()
 OPERATIONS = [
     (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
 ]
