@@ -63,5 +63,5 @@ class Names(Protocol):
     """What people are called."""
 
     async def names(self, scope: Scope, user_ids: Sequence[str]) -> dict[str, str]:
-        """By account; those that have no name, or whose name was erased, are missing."""
+        """By account; those that have no name or have left, or whose name was erased, are missing."""
         ...

@@ -141,8 +141,11 @@ class MongoUsers:
 
     @answering
     async def names(self, scope: Scope, user_ids: Sequence[str]) -> dict[str, str]:
-        """What a page of people are called: one read by id, and one look into the vault for all of them."""
-        wanted: Document = {"_id": {"$in": list(set(user_ids))}}
+        """What a page of people are called: one read by id, and one look into the vault for all of them.
+
+        Nobody is told the name of who has left: what is kept of it is kept, and not used.
+        """
+        wanted: Document = {"_id": {"$in": list(set(user_ids))}, "removed_at": None}
         found = await self._users.find(scoped(scope, wanted), {"sealed.identity": 1}, comment=reason_of(scope)).to_list(
             None
         )

@@ -24,7 +24,7 @@ from models.booking import Advance, Appointment, AppointmentState, EventType, In
 from models.compliance import AuditAction
 from models.data_classes import DataClass
 from models.errors import Code
-from models.identity import System, Tenant
+from models.identity import Subject, System, Tenant
 from models.ids import random_id
 from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving
 
@@ -163,6 +163,18 @@ async def test_what_was_erased_is_not_shown(api: Api, stores: Repositories, day:
         keys.delete_many({"keyAltNames": f"{who.id}:{DataClass.IDENTITY}"})
         [entry] = (await look(client, day))["items"]
     assert (entry["patient"]["name"], entry["token"]) == (None, 1)
+
+
+async def test_who_has_left_is_named_to_nobody(api: Api, stores: Repositories, day: date) -> None:
+    who = patient(54)
+    visit = await a_visit(stores, at(day, 10), who=54)
+    async with api.client("staff") as client:
+        assert (await look(client, day))["items"][0]["patient"]["name"] == who.name
+        assert (await client.get(f"/v1/appointments/{visit.id}")).json()["patient"]["name"] == who.name
+        await stores.users.remove(Subject(who.id), who.id, datetime.now(UTC))
+        [entry] = (await look(client, day))["items"]
+        alone = (await client.get(f"/v1/appointments/{visit.id}")).json()
+    assert (entry["patient"]["name"], alone["patient"]) == (None, None)
 
 
 async def test_whose_visit_it_was_is_not_made_up_once_it_is_erased(api: Api, stores: Repositories, day: date) -> None:
