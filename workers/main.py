@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.absence import AbsenceActivities, Books
 from activities.availability import AvailabilityActivities
@@ -68,6 +68,7 @@ from workers.faults import FaultInterceptor, Faults
 from workers.followers import EventNotices
 from workers.projector import Projector
 from workers.relay import Relay
+from workers.runner import ContextFreeRunner
 from workflows.absence import AbsenceWorkflow
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
@@ -226,9 +227,9 @@ async def _told(telling: Coroutine[None, None, None]) -> None:
         log.warning("feed away", error_type=type(error).__name__)
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner() -> ContextFreeRunner:
     """The sandbox that workflows run in, here and where their histories are replayed."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    return ContextFreeRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 def _workers(settings: Settings, wired: Wired, families: Sequence[Family], faults: Faults | None) -> list[Worker]:

@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter
+from temporalio.converter import DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -314,3 +314,11 @@ async def test_the_setting_s_keys_are_the_codec_s_keys() -> None:
     assert parse_keys(setting, "codec key") == (NEW, OLD)
     [payload] = await data_converter(parse_keys(setting, "codec key")).encode(["words"])
     assert payload.metadata[KEY_ID_FIELD] == NEW.id.encode()
+
+
+def test_no_part_of_the_conversion_asks_whose_a_payload_is() -> None:
+    """The workers' sandbox never tells: what would look there has to be told again."""
+    converter = data_converter([NEW])
+    visit = WorkflowSerializationContext(namespace="default", workflow_id="booking-1")
+    assert converter.with_context(visit) is converter
+    assert converter.external_storage is None
