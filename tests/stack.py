@@ -132,9 +132,10 @@ class Stack:
         owner = self.servers.owner_mongodb_url(self.settings.database)
         ensure_namespace(self.servers.temporal_address, self.settings.temporal_namespace)
         asyncio.run(_prepare(self.settings, owner, self.catalogue))
-        self.sandbox.start()
+        # All at once: each loads its libraries for a second or two, and none asks another before it is asked itself.
         self.api.start()
         self.worker.start()
+        self.sandbox.start()
         self.await_ready()
 
     def stop(self) -> None:
