@@ -155,6 +155,7 @@ EXAMPLE: Mapping[str, str] = {
     "service": "Consultation",
     "reference": "VN-7K3M9QRT",
     "when": "Tue 24 Nov 2026, 10:15 am",
+    "choose_until": "Mon 23 Nov 2026, 6:00 pm",
     "refund_amount": "\u20b9600.00",
     "refunded": "yes",
     "voided": "yes",

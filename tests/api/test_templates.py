@@ -134,3 +134,7 @@ def test_what_is_shipped_passes_the_same_check_and_names_only_what_its_kind_has(
 
 def test_the_name_of_a_template_leaves_room_for_what_follows_it_in_an_id() -> None:
     assert max(len(key) for key in Template) <= 33
+
+
+def test_whoever_looks_at_words_sees_something_for_each_variable() -> None:
+    assert {name for name in VARIABLES if not EXAMPLE.get(name)} == set()
