@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -22,6 +23,7 @@ from models.sessions import (
     ACCESS_LIFETIME,
     DEVELOPMENT_SESSION,
     MAX_AGENT,
+    REFRESH_TOGETHER,
     EndReason,
     Rotation,
     Session,
@@ -147,11 +149,10 @@ class Sessions:
         asked_at = arrived_at(request)
         session = await self._found(token)
         step = rotation(session, token_hash(token), asked_at)
-        following = successor(self._key, token)
+        following, rotated_at = successor(self._key, token), datetime.now(UTC)
         if step is Rotation.ROTATE:
-            now = datetime.now(UTC)
-            until = expiry(session.signed_in_at, now)
-            if not await self._sessions.rotate(_REFRESHING, session, token_hash(following), now, until):
+            until = expiry(session.signed_in_at, rotated_at)
+            if not await self._sessions.rotate(_REFRESHING, session, token_hash(following), rotated_at, until):
                 # Another tab was faster, or the session has just ended: what there is now decides.
                 session = await self._found(token)
                 step = rotation(session, token_hash(token), asked_at)
@@ -163,6 +164,9 @@ class Sessions:
         account = await self._users.find(Subject(session.subject_id), session.subject_id)
         if account is None or account.removed_at is not None:
             raise VisitNowError(Code.TOKEN_INVALID)
+        # Nobody knows the successor before the time in which the other tab may still ask is over.
+        told_at = (session.rotated_at if step is Rotation.REPEAT else rotated_at) + REFRESH_TOGETHER
+        await asyncio.sleep((told_at - datetime.now(UTC)).total_seconds())
         return self._issued(account, session.id, following)
 
     async def _found(self, token: str) -> Session:

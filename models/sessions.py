@@ -21,6 +21,8 @@ IDLE_LIFETIME: Final = timedelta(days=30)
 """A session that nobody refreshes for so long is over."""
 LONGEST_LIFETIME: Final = timedelta(days=180)
 """After so long somebody has to sign in again, however often they come."""
+REFRESH_TOGETHER: Final = timedelta(milliseconds=250)
+"""For so long nobody hears that a token was replaced: whoever presents it too until then is another tab."""
 MAX_AGENT: Final = 120
 
 _SECRET_BYTES: Final = 32
@@ -63,7 +65,7 @@ class Rotation(StrEnum):
 
     ROTATE = "rotate"
     REPEAT = "repeat"
-    """The predecessor, asked for before it was replaced: two tabs at once get the same successor."""
+    """The predecessor, before anybody was told of its successor: two tabs at once get the same one."""
     REUSED = "reused"
     """A token that was replaced before: somebody else has it too, so the whole family ends."""
     OVER = "over"
@@ -79,9 +81,8 @@ def rotation(session: Session, presented_hash: str, asked_at: datetime) -> Rotat
     if hmac.compare_digest(presented_hash, session.token_hash):
         return Rotation.ROTATE
     repeated = session.previous_hash is not None and hmac.compare_digest(presented_hash, session.previous_hash)
-    # The database keeps milliseconds.
-    overlaps = asked_at.replace(microsecond=asked_at.microsecond // 1000 * 1000) <= session.rotated_at
-    return Rotation.REPEAT if repeated and overlaps else Rotation.REUSED
+    together = asked_at < session.rotated_at + REFRESH_TOGETHER
+    return Rotation.REPEAT if repeated and together else Rotation.REUSED
 
 
 def expiry(signed_in_at: datetime, now: datetime) -> datetime:
