@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -51,8 +52,10 @@ def pytest_configure_node(node: _Worker) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Controller: stop the servers, however the run ended."""
+    """Controller: stop the servers, however the run ended; of one that died before that, its last words are told."""
     if _SHARED in config.stash:
+        for words in config.stash[_SHARED].last_words():
+            print(words, file=sys.stderr)  # noqa: T201  else nobody would know why everything failed after it
         config.stash[_SHARED].stop()
         del config.stash[_SHARED]
 

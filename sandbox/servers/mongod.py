@@ -15,6 +15,7 @@ from sandbox.servers.processes import HOST, Process, free_port, wait_until
 
 Document: TypeAlias = dict[str, object]
 
+_HISTORY_SECONDS = 60
 _REPLICA_SET = "rs0"
 _ROLE_EXISTS = 51002
 _STEP_SECONDS = 10
@@ -172,6 +173,8 @@ class Mongod:
         command: list[str | Path] = [program, "--dbpath", directory / "data", "--port", str(port), "--bind_ip", HOST]
         command += ["--replSet", _REPLICA_SET, "--keyFile", key_file, "--nounixsocket", "--oplogSize", "256"]
         command += ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        # The files of dropped collections stay open for so long: with five minutes, tests run out of file descriptors.
+        command += ["--setParameter", f"minSnapshotHistoryWindowInSeconds={_HISTORY_SECONDS}"]
         self.process = Process("mongod", command, log=directory / "mongod.log")
 
     @property

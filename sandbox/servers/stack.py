@@ -129,6 +129,14 @@ class LocalServers:
         """The process id of each server that was started here."""
         return {process.name: process.pid for process in self._processes()}
 
+    def last_words(self) -> list[str]:
+        """Of each server that was started here and has ended by itself since, how, and the last lines of its log."""
+        return [
+            f"{process.name} has ended by itself with {process.returncode}\n{process.log_tail()}"
+            for process in self._processes()
+            if process.returncode is not None
+        ]
+
     def start(self) -> None:
         """Start the servers and return once all are ready. Raises ProvisionError or StartError, leaving nothing."""
         self._workspace = Workspace()

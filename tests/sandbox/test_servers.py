@@ -221,8 +221,11 @@ async def test_killed_servers_come_back_at_the_same_place_with_their_data(own_se
     with MongoClient[Document](addresses.mongodb_url("kept"), timeoutMS=20_000) as client:
         client.get_default_database()["appointments"].insert_one({"_id": "kept"})
         for server in (own_servers.mongod, own_servers.redis, own_servers.temporal):
+            assert own_servers.last_words() == []
             server.process.kill()
             assert not server.process.alive
+            [words] = own_servers.last_words()
+            assert words.startswith(f"{server.process.name} has ended by itself with -9")
             server.start()
         assert client.get_default_database()["appointments"].find_one({}) == {"_id": "kept"}
     temporal = await Client.connect(addresses.temporal_address, namespace=addresses.temporal_namespace)
