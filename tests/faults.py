@@ -1,4 +1,4 @@
-"""What befalls a stack's worker at one step: it is killed and replaced, or held up while something else happens."""
+"""What befalls a stack: its worker is killed and replaced at one step or held up there, its Redis forgets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
+
+from redis.asyncio import Redis
 
 from tests.stack import Stack
 from workers.faults import STRUCK
@@ -110,3 +112,24 @@ async def _until(good: Callable[[], bool], otherwise: str) -> None:
     while not good():
         assert time.monotonic() < give_up, otherwise
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def forgetful(redis_url: str) -> AsyncIterator[None]:
+    """Within the block this Redis is emptied over and over."""
+    async with Redis.from_url(redis_url, socket_timeout=20) as redis:
+        enough = asyncio.Event()
+        emptying = asyncio.create_task(_keep_empty(redis, enough))
+        try:
+            yield
+            assert not emptying.done(), "Redis was not emptied"
+        finally:
+            # Asked and not cancelled: a cancellation that comes while an answer arrives can be lost in the client.
+            enough.set()
+            await emptying
+
+
+async def _keep_empty(redis: Redis, enough: asyncio.Event) -> None:
+    while not enough.is_set():
+        await redis.flushall()
+        await asyncio.sleep(0.005)

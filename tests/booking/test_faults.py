@@ -21,6 +21,7 @@ from tests.booking.ending import steps_taken
 from tests.booking.paths import PATHS, Visit
 from tests.booking.support import somebody
 from tests.booking.town import Town
+from tests.faults import forgetful
 from tests.stack import Json, Stack, eventually
 from workflows import attributes
 
@@ -117,7 +118,7 @@ async def test_mongodb_dies_while_a_payment_is_settled(town: Town) -> None:
 async def test_redis_forgets_everything_all_the_time(town: Town) -> None:
     visit = await town.visit("cancelled_paid")
     visit.path = replace(visit.path, play=_wanted_by_another)
-    async with town.forgetful_redis():
+    async with forgetful(town.servers.addresses.redis_url):
         await visit.play()
     await town.ends_as_usual(visit)
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio import Redis as RedisClient
 
 from models.identity import Role
 from sandbox.servers.provision import Provisioner
@@ -31,6 +30,7 @@ from tests.booking.support import (
     until_refunded,
 )
 from tests.clinics import employee, offer
+from tests.faults import forgetful
 from tests.stack import LONG, Stack, eventually, running
 
 VISIT = offer("steady", "visit")
@@ -59,29 +59,9 @@ def fragile(
         yield started
 
 
-@asynccontextmanager
-async def forgetting(redis: Redis) -> AsyncIterator[None]:
-    """Within, Redis forgets everything over and over."""
-    client = RedisClient.from_url(redis.url)
-
-    async def forget() -> None:
-        while True:
-            await client.flushall()
-            await asyncio.sleep(0.005)
-
-    forgetting_task = asyncio.create_task(forget())
-    try:
-        yield
-        assert not forgetting_task.done(), "Redis was not emptied"
-    finally:
-        forgetting_task.cancel()
-        await asyncio.gather(forgetting_task, return_exceptions=True)
-        await client.aclose()
-
-
 async def test_a_race_while_redis_forgets(fragile: Stack, redis: Redis) -> None:
     start = await a_start(fragile, VISIT)
-    async with forgetting(redis):
+    async with forgetful(redis.url):
         outcome = await run(fragile, [(VISIT, start)], 30)
     await check(fragile, await temporal(fragile), outcome, 1)
 

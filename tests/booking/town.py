@@ -12,7 +12,6 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from pymongo.errors import PyMongoError
-from redis.asyncio import Redis as RedisClient
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
@@ -131,19 +130,6 @@ class Town:
         assert chosen is not None
         return chosen
 
-    @asynccontextmanager
-    async def forgetful_redis(self) -> AsyncIterator[None]:
-        """Redis is emptied over and over within the block."""
-        redis = RedisClient.from_url(self.servers.addresses.redis_url)
-        emptying = asyncio.create_task(_keep_empty(redis))
-        try:
-            yield
-            assert not emptying.done(), "Redis was not emptied"
-        finally:
-            emptying.cancel()
-            await asyncio.gather(emptying, return_exceptions=True)
-            await redis.aclose()
-
     async def sweep(self) -> ReconciliationTally:
         """Run the reconciliation that a schedule runs every few minutes."""
         return await sweep(self.temporal)
@@ -193,12 +179,6 @@ async def seal(temporal: Client) -> SealTally:
     return await temporal.execute_workflow(
         AuditSealingWorkflow.run, SealEverything(settle_seconds=0), id="audit-sealing-now", task_queue=BULK_QUEUE
     )
-
-
-async def _keep_empty(redis: RedisClient) -> None:
-    while True:
-        await redis.flushall()
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
