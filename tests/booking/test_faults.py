@@ -110,9 +110,11 @@ async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:
 
 async def test_mongodb_dies_while_a_payment_is_settled(town: Town) -> None:
     visit = await town.visit("paid")
-    async with town.held_up("before:payments.capture", lambda: town.restart("mongod")):
-        await visit.play()
-    await town.ends_as_usual(visit)
+    # A webhook that was kept and not passed on when MongoDB died is passed on by the reconciliation.
+    async with town.sweeping():
+        async with town.held_up("before:payments.capture", lambda: town.restart("mongod")):
+            await visit.play()
+        await town.ends_as_usual(visit)
 
 
 async def test_redis_forgets_everything_all_the_time(town: Town) -> None:
