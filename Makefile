@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 LOCK_HASH := $(firstword $(shell sha256sum requirements.lock 2>/dev/null || shasum -a 256 requirements.lock))
 INSTALLED := $(VENV)/.installed-$(LOCK_HASH)
 # Half as many again as there are cores: while one test waits for a clock or a server, another works.
-WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) * 3 / 2 )))
+WORKERS ?= auto
 PACKAGES := models activities workflows adapters workers api cli sandbox bench tests
 
 .PHONY: help setup servers lint types imports test demo dev bench fault-matrix race s3 format openapi histories lock licenses clean

@@ -80,9 +80,15 @@ class MongoNotices:
 
     @answering
     async def close(self, scope: Scope, notice_id: str, ending: Ending, at: datetime) -> None:
-        """One conditional update; what has ended stays as it is."""
+        """One conditional update; what has ended stays as it is, but for a receipt that came after all.
+
+        A worker that dies after noting `sent` leaves a telling that ends once more, maybe with its receipt by then.
+        """
+        before = [NoticeState.PLANNED]
+        if ending.state is NoticeState.DELIVERED:
+            before.append(NoticeState.SENT)
         await self._notices.update_one(
-            scoped(scope, {"_id": notice_id, "state": NoticeState.PLANNED}),
+            scoped(scope, {"_id": notice_id, "state": {"$in": before}}),
             {
                 "$set": {"state": ending.state, "reason": ending.reason, "updated_at": at},
                 "$inc": {"version": 1},

@@ -99,6 +99,13 @@ async def test_what_has_ended_is_planned_as_it_ended(lives: Lives) -> None:
     await lives.steps.close(CloseNotice(tenant_id=notice.tenant_id, notice_id=notice.id, ending=ending))
     plan = await lives.steps.plan(notice)
     assert (plan.ended, plan.channels) == (ending, ())
+    # Told once more, it may have heard of the receipt by then; nothing else changes what has ended.
+    for state, noted in ((NoticeState.DELIVERED, NoticeState.DELIVERED), (NoticeState.FAILED, NoticeState.DELIVERED)):
+        again = CloseNotice(tenant_id=notice.tenant_id, notice_id=notice.id, ending=Ending(state=state))
+        await lives.steps.close(again)
+        found = await lives.stores.notices.find(TEST, notice.id)
+        assert found is not None
+        assert found.state is noted
 
 
 async def test_a_reminder_that_is_under_way_is_not_sent_while_other_times_are_offered(lives: Lives) -> None:
