@@ -8,7 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK_HASH := $(firstword $(shell sha256sum requirements.lock 2>/dev/null || shasum -a 256 requirements.lock))
 INSTALLED := $(VENV)/.installed-$(LOCK_HASH)
-# Half as many again as there are cores: while one test waits for a clock or a server, another works.
 WORKERS ?= auto
 PACKAGES := models activities workflows adapters workers api cli sandbox bench tests
 
