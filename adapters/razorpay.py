@@ -35,7 +35,7 @@ from models.payments import (
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 BAD_REQUEST = 400
-ORDERS_AT_ONCE = 100
+LISTED_AT_ONCE = 100
 """The most that the gateway lists."""
 
 _CLIENT_VERSION = version("razorpay")
@@ -97,9 +97,18 @@ class _Refund(_Entity):
     amount: int
     status: RefundState = Field(description="pending, processed or failed")
     receipt: str | None = None
+    notes: dict[str, object] | list[object] = Field(default_factory=dict, description="an empty list where none are")
 
     def fact(self) -> RefundFact:
-        return RefundFact(refund_id=self.id, payment_id=self.payment_id, amount=self.amount, state=self.status)
+        noted = self.notes.get("appointment_id") if isinstance(self.notes, dict) else None
+        return RefundFact(
+            refund_id=self.id,
+            payment_id=self.payment_id,
+            amount=self.amount,
+            state=self.status,
+            receipt=self.receipt,
+            appointment_id=noted if isinstance(noted, str) else None,
+        )
 
 
 class _Refunds(_Entity):
@@ -237,9 +246,15 @@ class RazorpayGateway:
 
     async def orders_since(self, since: datetime, skip: int) -> list[Order]:
         """A page of the orders that were opened since then, newest first; empty behind the last one."""
-        query = {"from": int(since.timestamp()), "count": ORDERS_AT_ONCE, "skip": skip}
+        query = {"from": int(since.timestamp()), "count": LISTED_AT_ONCE, "skip": skip}
         orders = await self._call(_Orders, lambda client: client.order.all(data=query))
         return [one.order(one.receipt or "") for one in orders.items]
+
+    async def refunds_since(self, since: datetime, skip: int) -> list[RefundFact]:
+        """A page of the refunds that were made since then, newest first; empty behind the last one."""
+        query = {"from": int(since.timestamp()), "count": LISTED_AT_ONCE, "skip": skip}
+        refunds = await self._call(_Refunds, lambda client: client.refund.all(data=query))
+        return [one.fact() for one in refunds.items]
 
     async def payments_of(self, order_id: str) -> list[PaymentFact]:
         """Every payment that was tried on an order."""

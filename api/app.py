@@ -48,7 +48,7 @@ from api.routers import (
     visits,
     walk_ins,
 )
-from api.sites import Sites
+from api.sites import Sites, readable
 from api.wiring import wired
 
 ROUTERS = (
@@ -105,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=partial(_lifespan, settings, metrics),
-        middleware=[Middleware(Edge, metrics=metrics, page=page), Middleware(Sites)],
+        middleware=[Middleware(Edge, metrics=metrics, page=page, last_word=readable), Middleware(Sites)],
         # Traces are wired by the processes themselves; the framework's would record bodies and exceptions' texts.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

@@ -11,6 +11,7 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -68,6 +69,8 @@ class TimeLimits(NamedTuple):
 
 USUAL: Final = TimeLimits()
 
+LastWord = Callable[[Scope, Send], Awaitable[Send]]
+
 UNMATCHED: Final = "unmatched"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -77,11 +80,23 @@ _log = structlog.get_logger(__name__)
 class Edge:
     """The outermost layer of ours."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limits: TimeLimits = USUAL, *, page: Page | None = None) -> None:
-        """`app` is what comes further in, `page` what people see who have followed a link."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        limits: TimeLimits = USUAL,
+        *,
+        page: Page | None = None,
+        last_word: LastWord | None = None,
+    ) -> None:
+        """`app` is what comes further in, `page` what people see who have followed a link.
+
+        `last_word` sends what is refused here, which passes none of the layers further in.
+        """
         self._app = app
         self._metrics = metrics
         self._page = page
+        self._last_word = last_word
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,18 +104,28 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Exchange(scope, receive, send, self._limits, self._page).serve(self._app, self._metrics)
+        exchange = _Exchange(scope, receive, send, self._limits, self._page, self._last_word)
+        await exchange.serve(self._app, self._metrics)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: TimeLimits, page: Page | None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        limits: TimeLimits,
+        page: Page | None,
+        last_word: LastWord | None,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._limits = limits
         self._page = page
+        self._last_word = last_word
         self._began = time.perf_counter()
         self._status = 0
         self._received = 0
@@ -137,7 +162,10 @@ class _Exchange:
         if self._status == 0:
             self._scope["visitnow.code"] = error.code
             response = answer_of(Request(self._scope), error, self._page)
-            await response(self._scope, self._receive, self._decorated_send)
+            send: Send = self._decorated_send
+            if self._last_word is not None:
+                send = await self._last_word(self._scope, send)
+            await response(self._scope, self._receive, send)
 
     async def _bounded_receive(self) -> Message:
         message = await self._receive()

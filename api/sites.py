@@ -7,6 +7,7 @@ Temporal UI's pages.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,6 +35,9 @@ EXPOSED_HEADERS: Final = (
 )
 PREFLIGHT_SECONDS: Final = 600
 
+_OPENING: Final = "visitnow.opening"
+_LAST_WORD_SECONDS: Final = 1.0
+
 
 class Opening(NamedTuple):
     """What pages of one origin may send, and see of the answers."""
@@ -58,12 +62,12 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, if its host is anybody's."""
-        if scope["type"] != "http" or not scope["path"].startswith((PREFIX, CODEC_PREFIX)):
+        if scope["type"] != "http" or not _is_somebody_s(scope):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         try:
-            opening = await _opening(scope, headers)
+            opening = scope[_OPENING] = await _opening(scope, headers)
         except (VisitNowError, UnavailableError) as error:
             await _refused(scope, error)(scope, receive, send)
             return
@@ -71,6 +75,25 @@ class Sites:
             await _preflight(opening)(scope, receive, send)
             return
         await self._app(scope, receive, send if opening is None else _opened(send, opening))
+
+
+async def readable(scope: Scope, send: Send) -> Send:
+    """`send` for a last word from outside the layer: a page that may call can read why it was refused."""
+    if _OPENING not in scope:
+        scope[_OPENING] = None
+        if not _is_somebody_s(scope):
+            return send
+        try:
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                scope[_OPENING] = await _opening(scope, Headers(scope=scope))
+        except (VisitNowError, UnavailableError, TimeoutError):
+            return send
+    opening: Opening | None = scope[_OPENING]
+    return send if opening is None else _opened(send, opening)
+
+
+def _is_somebody_s(scope: Scope) -> bool:
+    return str(scope["path"]).startswith((PREFIX, CODEC_PREFIX))
 
 
 async def _opening(scope: Scope, headers: Headers) -> Opening | None:

@@ -31,7 +31,8 @@ from cli.restoring import Target, Tell
 from cli.seed.catalogues import full
 from cli.signals import ignore_signals, stoppable
 from cli.stack import LocalStack
-from models.payments import RefundState
+from models.ids import refund_workflow_id
+from models.payments import RefundReason, RefundState, owed_refund_id
 from models.policy import TenantPolicy
 from sandbox.servers.stack import RunningServers
 from workers import schedules
@@ -109,10 +110,11 @@ class Rehearsal:
     def play(self, *, temporal: bool) -> None:
         """Everything from the first booking to the first one after the disaster. Raises `StoryError` and others."""
         self._stack.start()
-        kept = asyncio.run(self._before())
+        kept, given_up = asyncio.run(self._before())
         with self._timed("making the backup"):
             manifest = asyncio.run(taken_and_noted(self.settings)).data
         lost = asyncio.run(self._booked("somebody books whose booking will be lost"))
+        asyncio.run(self._given_up(given_up, "somebody cancels, which will be forgotten"))
         self.lost = datetime.now(UTC) - manifest.taken_at
         with self._timed("fresh servers"):
             self._stack.lose_servers(temporal=temporal)
@@ -123,8 +125,12 @@ class Rehearsal:
         with self._timed("the first booking, paid"):
             asyncio.run(self._booked("somebody books"))
         asyncio.run(self._see_it_live(kept))
+        if temporal:
+            # Who cancelled once finds the visit standing, and cancels again.
+            asyncio.run(self._given_up(given_up, "cancelling again what was cancelled after the backup"))
         named = [one for one in self.lines if lost in one]
         insist(len(named) >= 1 and any("paise" in one for one in named), f"nobody is told of {lost} and its money")
+        insist(any(given_up in one for one in self.lines), f"nobody is told that {given_up} was cancelled once")
 
     def table(self) -> Table:
         """What took how long."""
@@ -137,17 +143,18 @@ class Rehearsal:
             table.add_row("[bold]recovery point[/]: what was lost", f"[bold]{self.lost.total_seconds():6.1f} s[/]")
         return table
 
-    async def _before(self) -> str:
-        """Money comes and goes back, a visit is to be, and the audit is under seals."""
+    async def _before(self) -> tuple[str, str]:
+        """Money comes and goes back, two visits are to be, and the audit is under seals."""
         async with Stage(self._stack) as stage:
             kept = await paid_in_time(stage, self._tell)
+            given_up = await paid_in_time(stage, self._tell)
             await cancelled_in_time(stage, self._tell)
         self._tell("sealing the audit")
         client = await connect_temporal(self.settings)
         await client.execute_workflow(
             AuditSealingWorkflow.run, SealEverything(settle_seconds=0), id="drill-sealing", task_queue=BULK_QUEUE
         )
-        return kept.visit.id
+        return kept.visit.id, given_up.visit.id
 
     async def _booked(self, what: str) -> str:
         self._tell(what)
@@ -163,14 +170,24 @@ class Rehearsal:
 
     async def _see_it_live(self, appointment: str) -> None:
         """The booking of before is still in its workflow's hands: it can be cancelled, and its money goes back."""
-        self._tell("cancelling the visit of before")
+        await self._given_up(appointment, "cancelling the visit of before")
+        self._lines.append(f"{appointment}, booked before, was cancelled after the restore, and its money went back")
+
+    async def _given_up(self, appointment: str, what: str) -> None:
+        """All of its money goes back, once, however often it is cancelled."""
+        self._tell(what)
         async with Stage(self._stack) as stage:
             patient = stage.visitor(WHO_PAYS)
             await patient.cancel(appointment)
             await patient.until(appointment, _is_sent_back, "its money was sent back")
             money = await stage.money_of(appointment)
+            client = await connect_temporal(self.settings)
+            for one in money.payments:
+                refund = owed_refund_id(appointment, one.id, RefundReason.CANCELLED_BY_PATIENT)
+                await client.get_workflow_handle(refund_workflow_id(refund)).result()
+            money = await stage.money_of(appointment)
             insist(all(one.amount_refunded == one.amount for one in money.payments), "not all of the money went back")
-        self._lines.append(f"{appointment}, booked before, was cancelled after the restore, and its money went back")
+            insist(len(money.refunds) == 1, f"the money of {appointment} went back {len(money.refunds)} times")
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

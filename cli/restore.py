@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Final
 
 import typer
@@ -14,13 +12,13 @@ from adapters.settings import Settings
 from cli.audit import told as told_of_audit
 from cli.audit import verified
 from cli.backup import note
+from cli.moved_money import MovedMoney, moved_money
 from cli.output import CommandError, console, explained
 from cli.reapplying import Reapplied, logged, reapply
-from cli.restoring import Restored, Target, Tell, chosen, promises_kept, restore, unknown_money
+from cli.restoring import Restored, Target, Tell, chosen, promises_kept, restore
 from cli.running import current_settings
 from cli.verifying import Report
 from models.compliance import AuditAction
-from models.errors import GatewayError, UnavailableError
 from models.promises import Kept
 
 SHOWN: Final = 50
@@ -37,8 +35,7 @@ class Outcome:
     reapplied: Reapplied
     audit: Report
     kept: Kept
-    money: Sequence[str]
-    """Payments of which the books know nothing."""
+    money: MovedMoney
 
     @property
     def faults(self) -> list[str]:
@@ -52,7 +49,7 @@ class Outcome:
         restored, manifest, kept = self.restored, self.restored.manifest, self.kept
         keys = "the vault was there and was left alone" if restored.keys is None else f"{restored.keys:,} keys"
         aside = ", ".join(restored.set_aside)
-        people = [*kept.for_a_person, *self.money]
+        people = [*kept.for_a_person, *self.money.for_a_person]
         back = (
             f"{manifest.documents:,} documents ({manifest.size / 1e6:,.1f} MB) as they were at "
             f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC; {keys}; {restored.files:,} files that were missing"
@@ -65,6 +62,7 @@ class Outcome:
         return [
             back,
             f"{again.deletions:,} deletions since then were made again: {again.erased:,} things had come back",
+            *([f"{self.money.refunds:,} refunds since then were booked again"] if self.money.refunds else []),
             *([f"seals whose entries are lost were set aside: {aside}"] if aside else []),
             *told_of_audit(self.audit),
             open_things,
@@ -116,15 +114,8 @@ async def restored(settings: Settings, target: Target, backup: str | None, tell:
     await note(settings, AuditAction.RESTORED, f"backup:{manifest.id}", why)
     tell("verifying the audit")
     audit = await verified(settings, None)
-    tell("comparing with Temporal and the payment gateway")
-    return Outcome(
-        found, reapplied, audit, await promises_kept(settings), await _unknown_money(settings, manifest.taken_at)
-    )
-
-
-async def _unknown_money(settings: Settings, since: datetime) -> Sequence[str]:
-    """A gateway that does not answer holds nobody's restore up."""
-    try:
-        return await unknown_money(settings, since)
-    except (UnavailableError, GatewayError):
-        return [f"the payment gateway did not say what was paid since {since:%Y-%m-%d %H:%M:%S} UTC: look there"]
+    tell("asking the payment gateway what moved since")
+    # Before any visit is taken up again: what went back already is not to be promised once more.
+    money = await moved_money(settings, manifest.taken_at)
+    tell("comparing with Temporal")
+    return Outcome(found, reapplied, audit, await promises_kept(settings), money)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from adapters.backup.files import InstalledFiles
 from adapters.backup.store import BackupStore
-from adapters.connections import connect_temporal, mongo_addresses, razorpay_gateway
+from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.backups import MongoTarget
 from adapters.mongo.client import open_client
 from adapters.mongo.invariants import MongoInvariants
@@ -24,15 +24,12 @@ from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
 from models.deletions import GONE, DeletionRef
 from models.identity import System
-from models.payments import GatewayPaymentStatus, PaymentFact
 from models.promises import Kept, Promise, PromiseKind, compared
 from workflows import attributes
 from workflows.reviving import Reviver
 
 ASIDE: Final = "audit-seals-set-aside"
 """Where copies of seals go whose entries are lost: nobody may take them for seals of the restored chain."""
-
-_MONEY: Final = frozenset({GatewayPaymentStatus.AUTHORIZED, GatewayPaymentStatus.CAPTURED})
 
 SIGNED_IN: Final = "sessions"
 """Not kept: one that was ended after the backup would be open again, so everybody signs in anew."""
@@ -220,31 +217,3 @@ async def _revived(reviver: Reviver, stores: Repositories, lost: Promise) -> boo
 
 async def _nobody(practitioner_id: str) -> None:
     """Looking changes nobody's time."""
-
-
-async def unknown_money(settings: Settings, since: datetime) -> list[str]:
-    """What was paid on orders that were opened since then for appointments that the database does not have.
-
-    Payments on orders of before are found by the reconciliation. Raises `UnavailableError` or `GatewayError`.
-    """
-    addresses, gateway = mongo_addresses(settings), razorpay_gateway(settings)
-    client = open_client(addresses.url, "visitnow-unknown-money")
-    known, found, skip = MongoPromises(client[addresses.database]), list[str](), 0
-    try:
-        while orders := await gateway.orders_since(since - _CLOCKS, skip):
-            skip += len(orders)
-            for order in orders:
-                if not await known.has_appointment(order.receipt):
-                    found += [_paid(fact, order.receipt) for fact in await gateway.payments_of(order.id)]
-    finally:
-        client.close()
-        gateway.close()
-    return [one for one in found if one]
-
-
-def _paid(fact: PaymentFact, appointment: str) -> str:
-    """A sentence about money that is somebody's; empty for a try that brought none."""
-    if fact.status not in _MONEY:
-        return ""
-    what = f"{fact.amount} paise are {fact.status} by {fact.payment_id}"
-    return f"{what} for {appointment or 'no appointment'}, which the database does not have"

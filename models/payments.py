@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from models.base import Id, Model, UtcDatetime
+from models.ids import keyless_refund_id
 from models.money import Money
 
 
@@ -71,6 +72,17 @@ class RefundReason(StrEnum):
     GOODWILL = "goodwill"
 
 
+def owed_refund_id(appointment_id: str, payment_id: str, reason: RefundReason) -> str:
+    """The id of what we owe by ourselves: of one payment, once for each reason."""
+    return keyless_refund_id(appointment_id, f"{payment_id}:{reason}")
+
+
+def reason_behind(refund_id: str, appointment_id: str, payment_id: str) -> RefundReason:
+    """Why money went back, told by the id alone; what we did not owe somebody decided."""
+    owed = (one for one in RefundReason if owed_refund_id(appointment_id, payment_id, one) == refund_id)
+    return next(owed, RefundReason.GOODWILL)
+
+
 class GatewayPaymentStatus(StrEnum):
     """A payment as the gateway reports it (Razorpay, payment entity)."""
 
@@ -124,6 +136,9 @@ class RefundFact(Model):
     payment_id: Id
     amount: int
     state: RefundState
+    receipt: str | None = None
+    """Our own id of it; none where it was made by hand."""
+    appointment_id: str | None = None
 
 
 def best_payment(facts: Sequence[PaymentFact], order_id: str, amount: int) -> PaymentFact | None:

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.base import Model
     from models.booking import Advance, EventType, PlaceBooking, WaitingFor
-    from models.ids import keyless_refund_id, late_payment_workflow_id, refund_workflow_id
+    from models.ids import late_payment_workflow_id, refund_workflow_id
     from models.operations import WorkflowStatus
     from models.payments import (
         Capture,
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         RefundReason,
         RefundRecord,
         RefundState,
+        owed_refund_id,
     )
     from workflows import attributes
     from workflows.policies import (
@@ -116,7 +117,7 @@ async def give_back(parties: Parties, fact: PaymentFact, amount: int, reason: Re
     Earlier refunds of the same money count; None where they have left nothing.
     """
     wanted = RefundRecord(
-        id=keyless_refund_id(parties.appointment_id, f"{fact.payment_id}:{reason}"),
+        id=owed_refund_id(parties.appointment_id, fact.payment_id, reason),
         tenant_id=parties.tenant_id,
         appointment_id=parties.appointment_id,
         subject_id=parties.subject_id,

@@ -193,6 +193,20 @@ async def test_a_refund_is_made_once_under_our_id(gateway: RazorpayGateway, sand
     assert (await gateway.payment(payment_id)).amount_refunded == 20_000
 
 
+async def test_all_refunds_since_an_instant_are_listed_with_what_they_are_for(
+    gateway: RazorpayGateway, sandbox: Sandbox
+) -> None:
+    began = datetime.now(UTC)
+    payment_id = await captured(gateway, sandbox)
+    ours = await gateway.refund(new_refund(payment_id, amount=20_000))
+    by_hand = str(sandbox.post(f"/v1/payments/{payment_id}/refund", {"amount": 10_000})["id"])
+    found = {one.refund_id: one for one in await gateway.refunds_since(began, 0)}
+    assert (found[ours.refund_id].receipt, found[ours.refund_id].appointment_id) == ("rfd_0123456789", "apt_one")
+    assert (found[by_hand].receipt, found[by_hand].appointment_id) == (None, None)
+    assert len(await gateway.refunds_since(began, 1)) == len(found) - 1
+    assert await gateway.refunds_since(began + timedelta(hours=1), 0) == []
+
+
 async def test_a_refund_whose_answer_was_lost_is_not_made_again(gateway: RazorpayGateway, sandbox: Sandbox) -> None:
     payment_id = await captured(gateway, sandbox)
     sandbox.breaks("refund.create", "timeout_after_success")

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Profile
+from api.edge import MAX_BODY_BYTES
 from cli.domain import attach
 from cli.output import CommandError
 from cli.seed.arogya import INDIRANAGAR
@@ -137,6 +138,13 @@ async def test_only_pages_of_ours_may_call(named: Api, host: str, origin: str, *
 async def test_a_refusal_can_be_read_by_the_page_that_caused_it(named: Api) -> None:
     answer = await _ask(named, "/v1/appointments", Host="api.visits.example", Origin=PUBLIC)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, PUBLIC)
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [(PUBLIC, PUBLIC), ("https://evil.example", None)])
+async def test_so_can_one_from_before_the_host_is_looked_at(named: Api, origin: str, allowed: str | None) -> None:
+    async with named.client(Host="api.visits.example", Origin=origin) as client:
+        answer = await client.post("/v1/appointments", content=b" " * (MAX_BODY_BYTES + 1))
+    assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (413, allowed)
 
 
 async def test_in_development_pages_of_this_machine_may_call_and_clinics_have_local_names(api: Api) -> None:

@@ -34,7 +34,7 @@ def test_a_backup_is_made_listed_and_restored(lived_in: Place, town: Town) -> No
     assert restored.exit_code == 0, restored.output
     assert "2 keys; 5 files that were missing" in restored.output
     assert "35 entries of 3 tenants under 2 seals were looked at" in restored.output
-    assert "the payment gateway did not say what was paid since" in restored.output
+    assert "the payment gateway did not say what moved since" in restored.output
     [noted] = [one for one in fresh.all("audit") if one["action"] == "backup.restored"]
     assert noted["why"].startswith("as it was at ")
     again = _typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)

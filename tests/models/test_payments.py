@@ -22,6 +22,8 @@ from models.payments import (
     RefundState,
     best_payment,
     capture_transaction,
+    owed_refund_id,
+    reason_behind,
     refund_payment_state,
     refund_transaction,
     stray_captures,
@@ -159,3 +161,10 @@ def test_voided_money_is_taken_only_by_the_bank_and_nothing_returns_to_pending()
 )
 def test_payment_state_follows_refunds(captured: int, refunded: int, state: PaymentState) -> None:
     assert refund_payment_state(captured, refunded) is state
+
+
+@pytest.mark.parametrize("reason", RefundReason)
+def test_the_id_of_what_is_owed_tells_why(reason: RefundReason) -> None:
+    owed = owed_refund_id("apt_1", "pay_1", reason)
+    assert reason_behind(owed, "apt_1", "pay_1") is reason
+    assert reason_behind(owed, "apt_2", "pay_1") is RefundReason.GOODWILL
