@@ -12,8 +12,8 @@ from activities.certificates import Certificates
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.data_classes import RetentionClass
-from models.erasure import ErasureReceipt
-from models.erasure_ports import KeyBurial
+from models.erasure import LONGEST_JOURNEY, ErasureReceipt
+from models.erasure_ports import KeyBurial, Redactor
 from models.errors import Code, VisitNowError
 from models.holdings import Holding
 from models.holds import LegalHolds, held_by
@@ -44,10 +44,10 @@ class Ages:
         self._tenancy = tenancy
 
     async def bounds(self, now: datetime) -> AsyncIterator[tuple[str, Holding, datetime]]:
-        """Each tenant's records of each kind, and the instant before which they are too old."""
-        for tenant_id in await self._outdated.tenants(RETENTION):
-            policy = await self._policy(tenant_id)
-            for holding in dated():
+        """Each tenant's records, kind by kind, and the instant before which they are too old."""
+        policies = {one: await self._policy(one) for one in await self._outdated.tenants(RETENTION)}
+        for holding in dated():
+            for tenant_id, policy in policies.items():
                 yield tenant_id, holding, now - policy.retention(holding.retained_under)
 
     async def _policy(self, tenant_id: str) -> TenantPolicy:
@@ -60,11 +60,12 @@ class Ages:
 
     async def plan(self, now: datetime) -> list[Line]:
         """What would go at this moment; what a hold spares is counted with it. Raises `UnavailableError`."""
-        return [
+        lines = [
             Line(tenant_id, holding.collection, holding.retained_under, before, count)
             async for tenant_id, holding, before in self.bounds(now)
             if (count := await self._outdated.count(RETENTION, holding, tenant_id, before))
         ]
+        return sorted(lines)
 
 
 class RetentionActivities:
@@ -78,12 +79,18 @@ class RetentionActivities:
         keys: KeyBurial,
         holds: LegalHolds,
         certificates: Certificates,
+        *,
+        redactor: Redactor | None,
     ) -> None:
-        """What is too old and where it is, what forbids to remove it, and what was promised to those who left."""
+        """What is too old and where it is, what forbids to remove it, and what was promised to those who left.
+
+        Without a `redactor` no text message ever left.
+        """
         self._ages = ages
         self._outdated = outdated
         self._folders = folders
         self._keys = keys
+        self._redactor = redactor
         self._holds = holds
         self._certificates = certificates
 
@@ -96,6 +103,7 @@ class RetentionActivities:
                 spared = set[str]()
                 while found := await self._some(holding, tenant_id, before, spared):
                     free = [one for one in found if not await self._is_held(one, holding.retained_under, turn.at)]
+                    free = await self._forgotten_elsewhere(holding, free, turn.at)
                     spared |= {str(one.subject_id) for one in found if one not in free}
                     tally = tally.plus(holding.collection, await self._remove(holding, free))
                     activity.heartbeat()
@@ -109,6 +117,21 @@ class RetentionActivities:
             return False
         holds = await self._holds.standing(RETENTION, one.subject_id, now)
         return held_by(holds, retained_under, now) is not None
+
+    async def _forgotten_elsewhere(self, holding: Holding, records: list[Record], now: datetime) -> list[Record]:
+        """Those of which no carrier has the words any more: only our own record leads to them.
+
+        One that is still on its way waits for another turn.
+        """
+        if not holding.carried or self._redactor is None or not records:
+            return records
+        travelling = set[str]()
+        for sent in await self._outdated.sent_texts(RETENTION, [one.id for one in records]):
+            redacted = await self._redactor.redact(sent.provider_id)
+            if not redacted and now - sent.since < LONGEST_JOURNEY:
+                travelling.add(sent.message_id)
+            activity.heartbeat()
+        return [one for one in records if one.id not in travelling]
 
     async def _remove(self, holding: Holding, records: Sequence[Record]) -> int:
         for one in records:

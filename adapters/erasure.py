@@ -17,15 +17,13 @@ from adapters.redis.erasure import RedisEraser
 from adapters.settings import Settings
 from adapters.temporal.erasure import TemporalEraser
 from models.data_classes import RetentionClass
-from models.erasure import ErasureReceipt, Gone, Store
+from models.erasure import LONGEST_JOURNEY, ErasureReceipt, Gone, Store
 from models.erasure_ports import Eraser, KeyBurial, Redactor, Remains
 from models.errors import UnavailableError
 from models.holdings import Holding, Treatment, about_patients, due
 from models.identity import Scope, Subject, System
 
 _SEATS: Final = System("a group's session is its clinic's; the patient stands in the seat")
-LONGEST_JOURNEY: Final = timedelta(days=1)
-"""A carrier has told by then what became of a message; one that it has not is not on its way any more."""
 
 
 class MongoEraser:

@@ -8,8 +8,8 @@ from typing import Final
 
 from fastapi import Request
 
-from models.booking import Appointment, actor_of
-from models.compliance import AuditAction, AuditEntry
+from models.booking import ActorKind, Appointment, actor_of
+from models.compliance import AuditAction, AuditEntry, network_of
 from models.consents import Consent
 from models.day_list import Visit
 from models.documents import Document
@@ -109,25 +109,32 @@ class AuditLog:
             action=action,
             target=target,
             why=_why(request),
-            origin=origin_of(request),
+            origin=_network_of(request),
         )
         await self._trail.append([entry])
 
     def _entry(
         self, request: Request, who: Principal, action: AuditAction, tenant_id: str, target: str, subject_id: str | None
     ) -> AuditEntry:
+        kind = actor_of(who.subject, who.roles).kind
         return AuditEntry(
             id=random_id("aud"),
             tenant_id=tenant_id,
             at=datetime.now(UTC),
             actor=who.subject,
-            actor_kind=actor_of(who.subject, who.roles).kind,
+            actor_kind=kind,
             action=action,
             target=target,
             subject_id=subject_id,
             why=_why(request),
-            origin=origin_of(request),
+            # Whoever works here answers for what they do, from where included.
+            origin=_network_of(request) if kind is ActorKind.PATIENT else origin_of(request),
         )
+
+
+def _network_of(request: Request) -> str | None:
+    address = origin_of(request)
+    return None if address is None else network_of(address)
 
 
 def _why(request: Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from pydantic import Field
@@ -61,6 +62,24 @@ class AuditAction(StrEnum):
     DOMAIN_ATTACHED = "domain.attached"
     DOCUMENT_ADDED = "document.added"
     TASK_DONE = "task.done"
+
+
+_V4_NETWORK: Final = 24
+_V6_NETWORK: Final = 48
+
+
+def network_of(address: str) -> str:
+    """The network of an IP address (IPv4 /24, IPv6 /48), as much as the audit says for good of where a patient was.
+
+    No entry ever leaves the chain, so a whole address would outlive the person's right to be forgotten. What is not an
+    address stays as it is.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(ip_network((found, _V4_NETWORK if found.version == 4 else _V6_NETWORK), strict=False))  # noqa: PLR2004
 
 
 class AuditEntry(Model):

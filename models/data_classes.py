@@ -16,8 +16,8 @@ class DataClass(StrEnum):
 class RetentionClass(StrEnum):
     """For how long something is kept after its purpose has ended.
 
-    The times are a tenant's settings (`models.policy.RetentionDays`); the rules behind them, in India, are named with
-    each. They are defaults for counsel to decide about, not advice.
+    The times are a tenant's settings (`models.policy.RetentionDays`), for those who leave the platform's; the rules
+    behind them, in India, are named with each. They are defaults for counsel to decide about, not advice.
     """
 
     NONE = "none"

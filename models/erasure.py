@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -70,6 +71,10 @@ class Gone(Model):
 
     erased: int
     kept: int
+
+
+LONGEST_JOURNEY: Final = timedelta(days=1)
+"""A carrier has told by then what became of a message; one that it has not is not on its way any more."""
 
 
 class SentText(Model):

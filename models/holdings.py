@@ -49,6 +49,8 @@ class Holding(NamedTuple):
     """Within which folder of object storage (empty: none) each document has one by its id, which goes before it."""
     only_in: tuple[str, ...] = ()
     """The states in which it becomes too old; none: in every one."""
+    carried: bool = False
+    """Whether who carried it keeps its words too, and is to forget them before it goes."""
     is_subject: bool = False
     """Whether each document is a subject of its own, whose key goes with it."""
     reason: str = ""
@@ -69,8 +71,10 @@ def _ids_only(collection: str, subject_field: str, reason: str, *, exported: boo
     return Holding(collection, Treatment.KEEP, subject_field=subject_field, exported=exported, reason=reason)
 
 
-def _log(collection: str, dated_by: str, *, exported: bool = False) -> Holding:
-    return Holding(collection, Treatment.DELETE, _R.LOGS, "subject_id", dated_by=dated_by, exported=exported)
+def _log(collection: str, dated_by: str, *, exported: bool = False, carried: bool = False) -> Holding:
+    return Holding(
+        collection, Treatment.DELETE, _R.LOGS, "subject_id", dated_by=dated_by, exported=exported, carried=carried
+    )
 
 
 _PATIENTS: Final = (
@@ -144,7 +148,7 @@ _PATIENTS: Final = (
     _ids_only("payments", "subject_id", "the books: ids, amounts and by what kind of means", exported=True),
     # What was done for them and when.
     _log("notices", "created_at", exported=True),
-    _log("notifications", "created_at"),
+    _log("notifications", "created_at", carried=True),
     _log("staff_tasks", "created_at"),
     _log("absence_offers", "created_at"),
     # That somebody asked to be forgotten, and the certificate: ids and times; why they did goes with who they were.

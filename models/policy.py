@@ -16,6 +16,8 @@ from models.review_clock import ReviewCalendar
 Seconds = Annotated[int, Field(ge=1, le=86_400 * 30)]
 Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30)]
 
+LONGEST_DAYS: Final = 36_500
+"""A century: nobody's records are kept for longer, and every instant that far back can be reckoned."""
 MAX_STEPS: Final = 20
 MAX_LEADS: Final = 10
 _WALL_TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::00)?", flags=re.ASCII)
@@ -61,12 +63,17 @@ class PromotionalHours(Model):
 
 
 class RetentionDays(Model):
-    """How long each class of data is kept after its purpose ends, in days."""
+    """How long each class of data is kept after its purpose ends, in days; the defaults are the least the law lets."""
 
-    identity: int = Field(default=365, ge=0)
-    clinical: int = Field(default=365 * 3, ge=0)
-    financial: int = Field(default=365 * 8, ge=0)
-    logs: int = Field(default=365, ge=0)
+    identity: int = Field(default=365, ge=0, le=LONGEST_DAYS)
+    clinical: int = Field(default=365 * 3, ge=0, le=LONGEST_DAYS)
+    financial: int = Field(default=365 * 8, ge=0, le=LONGEST_DAYS)
+    logs: int = Field(default=365, ge=0, le=LONGEST_DAYS)
+
+    def too_short(self) -> dict[str, int]:
+        """The classes that would be kept for less than the law asks, and the days that it asks (`RetentionClass`)."""
+        least = RetentionDays().model_dump()
+        return {name: days for name, days in least.items() if getattr(self, name) < days}
 
 
 class RetentionSeconds(Model):

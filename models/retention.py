@@ -11,6 +11,7 @@ from pydantic import Field
 
 from models.base import Id, Model, UtcDatetime
 from models.data_classes import RetentionClass
+from models.erasure import SentText
 from models.holdings import HOLDINGS, Holding
 from models.identity import Scope
 
@@ -67,8 +68,13 @@ class Record(NamedTuple):
 
 
 def dated() -> list[Holding]:
-    """What becomes too old by itself; what has files first, since the record leads to them."""
-    return sorted((one for one in HOLDINGS if one.dated_by is not None), key=lambda one: one.folder is None)
+    """What becomes too old by itself; what has files first, since the record leads to them.
+
+    Last what a carrier has to forget as well: whether it answers is to hold nothing else up.
+    """
+    return sorted(
+        (one for one in HOLDINGS if one.dated_by is not None), key=lambda one: (one.carried, one.folder is None)
+    )
 
 
 class Outdated(Protocol):
@@ -86,6 +92,10 @@ class Outdated(Protocol):
         self, scope: Scope, holding: Holding, tenant_id: str, before: datetime, spared: Collection[str], limit: int
     ) -> list[Record]:
         """The oldest of them, those about the `spared` left out."""
+        ...
+
+    async def sent_texts(self, scope: Scope, ids: Sequence[str]) -> list[SentText]:
+        """Those of these messages whose words the carrier may still have."""
         ...
 
     async def remove(self, scope: Scope, holding: Holding, ids: Sequence[str]) -> int:

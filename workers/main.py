@@ -309,7 +309,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
                 *_steps(_absence(wired)),
                 *_steps(_erasure(settings, wired)),
                 *_steps(exports),
-                *_steps(_retention(settings, stores)),
+                *_steps(_retention(settings, wired)),
                 *_steps(_deletions(settings, wired, messenger)),
             ],
         ),
@@ -339,8 +339,7 @@ def _absence(wired: Wired) -> AbsenceActivities:
 
 
 def _erasure(settings: Settings, wired: Wired) -> ErasureActivities:
-    redactor = wired.carrier.redactor
-    every = erasers(settings, wired.stores, wired.redis, wired.client, redactor)
+    every = erasers(settings, wired.stores, wired.redis, wired.client, wired.carrier.redactor)
     return ErasureActivities(every, wired.stores.deletions)
 
 
@@ -358,7 +357,8 @@ def certificates(settings: Settings, stores: Repositories) -> Certificates:
     )
 
 
-def _retention(settings: Settings, stores: Repositories) -> RetentionActivities:
+def _retention(settings: Settings, wired: Wired) -> RetentionActivities:
+    stores = wired.stores
     return RetentionActivities(
         Ages(stores.outdated, stores.tenancy),
         stores.outdated,
@@ -366,6 +366,7 @@ def _retention(settings: Settings, stores: Repositories) -> RetentionActivities:
         stores.vault,
         stores.holds,
         certificates(settings, stores),
+        redactor=wired.carrier.redactor,
     )
 
 

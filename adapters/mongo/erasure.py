@@ -150,18 +150,7 @@ class MongoRemains:
     @answering
     async def sent_texts(self, scope: Scope, subject_id: str) -> list[SentText]:
         """One read by an index; those whose words the carrier has forgotten are left out."""
-        query: Document = {"subject_id": subject_id, "provider_id": _A_TEXT, "redacted_at": None}
-        found = self._database["notifications"].find(
-            scoped(scope, {**query, "channel": {"$in": ["sms", "whatsapp"]}}),
-            {"provider_id": 1, "updated_at": 1},
-            comment=reason_of(scope),
-        )
-        return [
-            SentText.model_validate(
-                {"message_id": one["_id"], "provider_id": one["provider_id"], "since": one["updated_at"]}
-            )
-            for one in await found.to_list(None)
-        ]
+        return await sent_texts(self._database, scope, {"subject_id": subject_id})
 
     @answering
     async def note_redacted(self, scope: Scope, message_id: str, at: datetime) -> None:
@@ -169,6 +158,20 @@ class MongoRemains:
         await self._database["notifications"].update_one(
             scoped(scope, {"_id": message_id}), {"$set": {"redacted_at": at}}, comment=reason_of(scope)
         )
+
+
+async def sent_texts(database: Database, scope: Scope, query: Document) -> list[SentText]:
+    """The messages of a query whose words the carrier may still have."""
+    travelled: Document = {"provider_id": _A_TEXT, "redacted_at": None, "channel": {"$in": ["sms", "whatsapp"]}}
+    found = database["notifications"].find(
+        scoped(scope, {**query, **travelled}), {"provider_id": 1, "updated_at": 1}, comment=reason_of(scope)
+    )
+    return [
+        SentText.model_validate(
+            {"message_id": one["_id"], "provider_id": one["provider_id"], "since": one["updated_at"]}
+        )
+        for one in await found.to_list(None)
+    ]
 
 
 def _items(holding: Holding) -> str | None:

@@ -10,7 +10,9 @@ from typing import Final
 from pymongo import ASCENDING
 
 from adapters.mongo.client import Collection, Database, Document, answering
+from adapters.mongo.erasure import sent_texts
 from adapters.mongo.scopes import reason_of, scoped
+from models.erasure import SentText
 from models.holdings import Holding, Treatment
 from models.identity import PLATFORM, Scope
 from models.retention import Record
@@ -59,6 +61,11 @@ class MongoOutdated:
             Record(str(one["_id"]), None if one.get("subject_id") is None else str(one["subject_id"]))
             for one in await found.to_list(None)
         ]
+
+    @answering
+    async def sent_texts(self, scope: Scope, ids: Sequence[str]) -> list[SentText]:
+        """One read by ids."""
+        return await sent_texts(self._database, scope, {"_id": {"$in": list(ids)}})
 
     @answering
     async def remove(self, scope: Scope, holding: Holding, ids: Sequence[str]) -> int:

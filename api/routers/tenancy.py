@@ -94,3 +94,5 @@ def _refuse_development_values(body: TenantSettings) -> None:
     for name in _DEVELOPMENT_ONLY:
         if getattr(body, name) is not None:
             raise invalid(name, "development_only", "is for development only")
+    for name, days in body.retention_days.too_short().items():
+        raise invalid(f"retention_days.{name}", "too_short", f"the law asks for at least {days} days")

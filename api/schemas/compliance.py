@@ -23,7 +23,9 @@ class AuditEntryView(BaseModel):
     target: str
     subject_id: str | None = Field(description="The patient whose record it was about.")
     why: str | None
-    origin: str | None = Field(description="The address that the request came from.")
+    origin: str | None = Field(
+        description="The address that the request came from; of a patient and of who is not signed in, its network."
+    )
 
     @classmethod
     def of(cls, entry: NotedEntry) -> AuditEntryView:

@@ -158,8 +158,35 @@ async def test_in_production_seconds_are_not_for_tenants(
     """A production profile refuses to start here (loopback addresses), so only the route is told that it is one."""
     async with api.client(admin) as client:
         assert (await _put(client, body, '"1"')).status_code == 200
+    answer = await _put_in_production(api, stores, admin, body)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "development_only")
+
+
+@pytest.mark.parametrize(
+    ("days", "status"),
+    [
+        ({}, 200),
+        ({"clinical": 1094}, 422),
+        ({"financial": 10}, 422),
+        ({"logs": 0}, 422),
+        ({"identity": 364}, 422),
+        ({"clinical": 36_500}, 200),
+        ({"logs": 36_501}, 422),
+    ],
+)
+async def test_in_production_nothing_is_kept_for_less_than_the_law_asks(
+    api: Api, stores: Repositories, admin: Account, days: dict[str, int], status: int
+) -> None:
+    async with api.client(admin) as client:
+        assert (await _put(client, {}, '"1"')).status_code == 200
+    answer = await _put_in_production(api, stores, admin, {"retention_days": days})
+    assert answer.status_code == status
+    if status != 200:
+        assert answer.json()["errors"][0]["field"] == f"retention_days.{next(iter(days))}"
+
+
+async def _put_in_production(api: Api, stores: Repositories, admin: Account, body: Json) -> httpx.Response:
     production = api.settings.model_copy(update={"profile": Profile.PRODUCTION})
     token = await signed_in(stores, api.settings, admin)
     async with serving(production) as running, running.client(Authorization=f"Bearer {token}") as strict:
-        answer = await _put(strict, body, '"2"')
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "development_only")
+        return await _put(strict, body, '"2"')

@@ -24,6 +24,7 @@ from adapters.objects import Objects
 from adapters.settings import Settings
 from models.data_classes import DataClass, RetentionClass
 from models.deletions import LogEntry, Retained
+from models.erasure_ports import Redactor
 from models.identity import PLATFORM, System
 from models.ids import random_id
 from models.retention import RetentionTally, Turn
@@ -38,7 +39,9 @@ NOW: Final = datetime.now(UTC)
 class Archive:
     """An installation with nothing but records, some of them old."""
 
-    def __init__(self, stores: Repositories, client: Client, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, stores: Repositories, client: Client, settings: Settings, folder: Path, redactor: Redactor | None = None
+    ) -> None:
         """Files lie in `folder`; nobody is at work before `at_work`."""
         self.stores = stores
         self.client = client
@@ -52,7 +55,12 @@ class Archive:
             stores.vault,
             stores.holds,
             certificates(self.settings, stores),
+            redactor=redactor,
         )
+
+    def with_carrier(self, redactor: Redactor) -> Archive:
+        """The same, where text messages have left."""
+        return Archive(self.stores, self.client, self.settings, self.folder, redactor)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from temporalio.client import WorkflowFailureError
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.client import Document, open_client
@@ -20,7 +21,7 @@ from cli.output import CommandError
 from cli.retention import planned, table_of, trigger
 from models.data_classes import DataClass, RetentionClass
 from models.erasure import Store
-from models.errors import SubjectErasedError
+from models.errors import SubjectErasedError, UnavailableError
 from models.identity import PLATFORM
 from models.policy import RetentionDays, TenantPolicy
 from models.providers import TenantRecord
@@ -158,6 +159,60 @@ async def test_a_heap_is_worked_off_in_one_turn(archive: Archive) -> None:
     ]
     await database["notices"].insert_many(heap)
     assert (await archive.sweep()).removed == {"notices": 450}
+
+
+class _Carrier:
+    """Forgets what has arrived; down while it is told to be."""
+
+    def __init__(self, *, travelling: frozenset[str] = frozenset(), down: bool = False) -> None:
+        self.forgotten: list[str] = []
+        self._travelling = travelling
+        self._down = down
+
+    async def redact(self, provider_id: str) -> bool:
+        """As the carrier of texts does."""
+        if self._down:
+            raise UnavailableError("the carrier does not answer")
+        if provider_id in self._travelling:
+            return False
+        self.forgotten.append(provider_id)
+        return True
+
+
+async def _text(archive: Archive, provider_id: str, *, days: float) -> str:
+    """A text that is too old, of which somebody last heard so long ago."""
+    heard = {"updated_at": NOW - timedelta(days=days), "redacted_at": None, "channel": "sms"}
+    return await archive.put("notifications", SHORT, "created_at", 10, provider_id=provider_id, **heard)
+
+
+async def test_the_carrier_forgets_a_text_before_the_record_that_leads_to_it_goes(archive: Archive) -> None:
+    old = await _text(archive, "SM_old", days=10)
+    travelling = await _text(archive, "SM_on_its_way", days=0.9)
+    lost = await _text(archive, "SM_lost", days=1.1)
+    mail = await archive.put("notifications", SHORT, "created_at", 10, provider_id="<1@x>", channel="email")
+    carrier = _Carrier(travelling=frozenset({"SM_on_its_way", "SM_lost"}))
+    tally = await archive.with_carrier(carrier).sweep()
+    assert tally.removed == {"notifications": 3}
+    assert carrier.forgotten == ["SM_old"]
+    assert [await archive.find("notifications", one) for one in (old, lost, mail)] == [None] * 3
+    assert await archive.find("notifications", travelling) is not None
+    arrived = _Carrier()
+    assert (await archive.with_carrier(arrived).sweep()).removed == {"notifications": 1}
+    assert arrived.forgotten == ["SM_on_its_way"]
+
+
+async def test_a_carrier_that_does_not_answer_holds_nothing_else_up(archive: Archive) -> None:
+    """Neither other records, nor what was promised to those who left; that it failed is told all the same."""
+    text, task = await _text(archive, "SM_1", days=10), await archive.put("staff_tasks", SHORT, "created_at", 10)
+    left = await archive.left_behind()
+    silent = archive.with_carrier(_Carrier(down=True))
+    async with silent.at_work():
+        with pytest.raises(WorkflowFailureError):
+            await silent.turn()
+    assert await archive.find("staff_tasks", task) is None
+    assert await archive.find("users", left.subject_id) is None
+    assert await archive.find("notifications", text) is not None
+    assert (await archive.sweep()).removed == {"notifications": 1}
 
 
 async def test_an_application_that_came_to_nothing_goes_with_its_files_and_its_key(archive: Archive) -> None:

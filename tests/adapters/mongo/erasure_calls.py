@@ -44,5 +44,6 @@ def on_records(stores: Repositories, tenant_id: str, account: Account) -> dict[s
         "remains.note_redacted": lambda scope: remains.note_redacted(scope, nobody, DAY),
         "outdated.count": count,
         "outdated.some": some,
+        "outdated.sent_texts": lambda scope: outdated.sent_texts(scope, [nobody]),
         "outdated.remove": forget,
     }
