@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
 
 from temporalio import activity
 
+from activities.alive import alive
 from activities.failures import typed_failures
 from models.deletions_ports import Deletions
 from models.erasure import EraseStore, ErasureReceipt, Store, with_earlier_tries
 from models.erasure_ports import Eraser
 from models.identity import Subject
-
-HEARTBEAT_SECONDS: Final = 10.0
 
 
 class ErasureActivities:
@@ -29,7 +26,7 @@ class ErasureActivities:
     async def erase(self, step: EraseStore) -> list[ErasureReceipt]:
         """Erase in one store what is kept no longer than for that time; it may be run again at any moment."""
         with typed_failures():
-            return await _alive(self._erase(step))
+            return await alive(self._erase(step))
 
     async def _erase(self, step: EraseStore) -> list[ErasureReceipt]:
         """What there is is noted first: whoever runs this again after a crash knows what went before it."""
@@ -41,14 +38,3 @@ class ErasureActivities:
         found = await self._deletions.found(Subject(subject_id), step.deletion_id, of, there)
         receipts = await eraser.erase(subject_id, data_class, step.at)
         return with_earlier_tries(receipts, found, await eraser.count(subject_id, data_class))
-
-
-async def _alive(work: Coroutine[Any, Any, list[ErasureReceipt]]) -> list[ErasureReceipt]:
-    """The work's result, while we say every now and then that we are alive: a store may have to be waited for."""
-    task = asyncio.create_task(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS))[0]:
-            activity.heartbeat()
-        return await task
-    finally:
-        task.cancel()

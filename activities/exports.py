@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import Field
 from temporalio import activity
 
+from activities.alive import alive
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
 from models.deletions import GONE
@@ -89,19 +90,23 @@ class ExportActivities:
     async def collect(self, about: ExportRef) -> Collected:
         """Make the file, going on where a try before has left it, and read it back before it is given away."""
         with typed_failures():
-            export = await self._exports.find(about.scope, about.export_id)
-            if export is None:
+            # A small practice's things may be far apart among everybody's, and nothing is packed until one is found.
+            return await alive(self._collected(about))
+
+    async def _collected(self, about: ExportRef) -> Collected:
+        export = await self._exports.find(about.scope, about.export_id)
+        if export is None:
+            return Collected(state=ExportState.STOPPED)
+        if await self._departures.standing(FORGOTTEN, export.about) in GONE:
+            await self._exports.stop(FORGOTTEN, export.about, datetime.now(UTC))
+            return Collected(state=ExportState.STOPPED)
+        if export.state is not ExportState.COLLECTING or export.key is None:
+            return _outcome(export)
+        async for made in self._maker.make(about.scope, export):
+            activity.heartbeat(made.size)
+            if made.stopped:
                 return Collected(state=ExportState.STOPPED)
-            if await self._departures.standing(FORGOTTEN, export.about) in GONE:
-                await self._exports.stop(FORGOTTEN, export.about, datetime.now(UTC))
-                return Collected(state=ExportState.STOPPED)
-            if export.state is not ExportState.COLLECTING or export.key is None:
-                return _outcome(export)
-            async for made in self._maker.make(about.scope, export):
-                activity.heartbeat(made.size)
-                if made.stopped:
-                    return Collected(state=ExportState.STOPPED)
-            return await self._finished(about)
+        return await self._finished(about)
 
     async def _finished(self, about: ExportRef) -> Collected:
         export = await self._exports.find(about.scope, about.export_id)

@@ -147,7 +147,7 @@ def plan(holdings: MongoHoldings, files: Files, sources: Sources, departures: De
         return (
             *(DataSource(holdings, scope, one, left) for one in shapes_of(export.kind)),
             FhirSource(sources, scope, export.requested_at, left),
-            FileSource(holdings, scope, files, left),
+            FileSource(holdings, scope, files, left, lambda: frozenset(one.name for one in entries)),
             OwnPages(export, entries),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -167,30 +167,31 @@ class FileSource:
 
     name = "files"
 
-    def __init__(self, holdings: MongoHoldings, scope: Scope, files: Files, left: Left) -> None:
-        """`files` opens them."""
+    def __init__(
+        self, holdings: MongoHoldings, scope: Scope, files: Files, left: Left, packed: Callable[[], frozenset[str]]
+    ) -> None:
+        """`files` opens them; `packed` tells the names of those that are in the file already."""
         self._left = left
         self._holdings = holdings
         self._scope = scope
         self._files = files
+        self._packed = packed
 
     async def members(self, cursor: Cursor) -> AsyncIterator[Member]:
         """One for each stored document whose key is there, in the order in which the collection gives them."""
-        is_person = isinstance(self._scope, Subject)
-        # A person's come without an order that could be begun in the middle: those before the cursor are passed over.
-        passing = cursor.after if is_person else None
+        # A person's come without an order that could be begun in the middle: those that are packed are passed over.
+        done = self._packed()
+        after = None if isinstance(self._scope, Subject) else cursor.after
         left = await self._left.among(self._scope)
-        async for batch in await self._holdings.stream(
-            self._scope, "documents", after=None if is_person else cursor.after
-        ):
+        async for batch in await self._holdings.stream(self._scope, "documents", after=after):
             for held in batch:
                 contents = contents_of(held)
-                if passing is None and contents is not None and held.clear["subject_id"] not in left:
-                    member = Member(file_name(held.id, contents), empty(), behind=held.id)
+                if contents is None or held.clear["subject_id"] in left:
+                    continue
+                member = Member(file_name(held.id, contents), empty(), behind=held.id)
+                if member.name not in done:
                     member.content = _as_far_as_whole(member, self._files.read(held.id, contents, 0, contents.size))
                     yield member
-                if held.id == passing:
-                    passing = None
 
 
 async def _as_far_as_whole(member: Member, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

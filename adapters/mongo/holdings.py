@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from motor.motor_asyncio import AsyncIOMotorCursor
-from pymongo import ASCENDING
+from pymongo import ASCENDING, DESCENDING
 
-from adapters.mongo.client import Database, Document, answering
+from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import Opened, Vault
 from adapters.mongo.scopes import scoped
 from models.errors import not_found
 from models.identity import Scope, Subject, Tenant
 
 AT_ONCE: Final = 100
+WINDOW: Final = 2000
+"""So many ids of everybody are looked through at once for those of a practice."""
+_BY_ID: Final = [("_id", ASCENDING)]
 _WHY: Final = "somebody is given all that is held of them"
 _OWN_SUBJECTS: Final = frozenset({"users"})
 """Whose documents are subjects themselves, and are found by their id."""
@@ -49,15 +52,34 @@ class MongoHoldings:
         leaves once and an index for that would be paid for with every write. Raises `not_found` for a scope that is
         neither's.
         """
-        if not isinstance(scope, Subject | Tenant):
-            raise not_found()
-        query: Document = {} if after is None else {"_id": {"$gt": after}}
-        if isinstance(scope, Subject) and collection in _OWN_SUBJECTS:
-            query = {"_id": scope.subject_id}
-        cursor = self._database[collection].find(scoped(scope, query), batch_size=AT_ONCE, comment=_WHY)
         if isinstance(scope, Tenant):
-            cursor = cursor.sort([("_id", ASCENDING)]).hint([("_id", ASCENDING)])
+            return self._windows(scope, self._database[collection], after)
+        if not isinstance(scope, Subject):
+            raise not_found()
+        query: Document = {"_id": scope.subject_id} if collection in _OWN_SUBJECTS else {}
+        cursor = self._database[collection].find(scoped(scope, query), batch_size=AT_ONCE, comment=_WHY)
         return self._batches(cursor, await self._next(cursor))
+
+    async def _windows(self, scope: Tenant, collection: Collection, after: str | None) -> AsyncIterator[Sequence[Held]]:
+        """So many ids after the others: however few of them are the practice's, each answer comes in time."""
+        while (end := await self._end(collection, after)) is not None:
+            within: Document = {"$lte": end} if after is None else {"$gt": after, "$lte": end}
+            cursor = collection.find(scoped(scope, {"_id": within}), batch_size=AT_ONCE, comment=_WHY)
+            cursor = cursor.sort(_BY_ID).hint(_BY_ID)
+            async for batch in self._batches(cursor, await self._next(cursor)):
+                yield batch
+            after = end
+
+    @answering
+    async def _end(self, collection: Collection, after: str | None) -> str | None:
+        """The last id of the window that begins behind `after`; None where nothing is left. Read in the index alone."""
+        behind: Document = {} if after is None else {"_id": {"$gt": after}}
+        ids = collection.find(behind, {"_id": 1}, comment=_WHY).sort(_BY_ID).hint(_BY_ID)
+        found = await ids.skip(WINDOW - 1).limit(1).to_list(1)
+        if not found:
+            last = collection.find(behind, {"_id": 1}, comment=_WHY).sort([("_id", DESCENDING)]).hint(_BY_ID)
+            found = await last.limit(1).to_list(1)
+        return str(found[0]["_id"]) if found else None
 
     async def _batches(
         self, cursor: AsyncIOMotorCursor[Document], first: Sequence[Document]

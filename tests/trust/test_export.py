@@ -18,6 +18,7 @@ from fhir.resources.R4B.bundle import Bundle
 from jsonschema import Draft202012Validator
 
 from adapters.export.sources import DataSource, Left
+from adapters.mongo.client import Document
 from adapters.settings import Settings
 from cli.seed.catalogues import full
 from cli.seed.write import write
@@ -186,6 +187,41 @@ async def test_it_is_gone_on_with_after_a_crash(exporter: Exporter) -> None:
     listed = {one["name"] for one in found.json("manifest.json")["files"]}
     assert listed == set(found.names) - {"manifest.json"}
     assert len(found.names) == len(set(found.names)), "nothing twice"
+
+
+async def test_a_file_that_was_removed_meanwhile_takes_no_other_with_it(exporter: Exporter) -> None:
+    other, step_by_step = await somebody(exporter), exporter.maker_with(portion=1)
+    for number in range(3):
+        await a_file(exporter, other.visit, secrets.token_bytes(3000), f"scan-{number}")
+    export = await exporter.asked(other.account.id)
+    making, cursor = step_by_step.make(export.scope, export), None
+    async for _ in making:
+        cursor = (await exporter.find(export)).cursor
+        if cursor is not None and cursor.source == "files":
+            break
+    await making.aclose()
+    assert cursor is not None
+    # The one behind which the next try begins.
+    removed = await exporter.stores.database["documents"].find_one_and_delete({"_id": cursor.after})
+    assert removed is not None
+    found = await exporter.opened(await exporter.find(export))
+    assert sum(name.startswith("files/") for name in found.names) == 4, "the removed one was packed before"
+    assert len(found.names) == len(set(found.names))
+
+
+async def test_a_practice_finds_its_own_among_everybody_s(exporter: Exporter) -> None:
+    """Window by window, also where most of them hold nothing of it."""
+    mark = secrets.token_hex(4)
+    own = [f"a{mark}_0", f"a{mark}_2000", f"a{mark}_4200", f"a{mark}_9"]
+    crowd: list[Document] = [{"_id": f"a{mark}_{number}", "tenant_id": "tnt_large"} for number in range(1, 4300)]
+    nobody_s = exporter.stores.database["rollups"]
+    await nobody_s.insert_many([one for one in crowd if one["_id"] not in own])
+    await nobody_s.insert_many([{"_id": one, "tenant_id": f"tnt_{mark}"} for one in own])
+    whose = Tenant(f"tnt_{mark}")
+    for after, expected in ((None, own), (own[1], own[2:]), (own[-1], [])):
+        batches = await exporter.stores.holdings.stream(whose, "rollups", after=after)
+        assert [one.id async for batch in batches for one in batch] == expected
+    await nobody_s.delete_many({"_id": {"$regex": f"^a{mark}_"}})
 
 
 async def test_of_two_tries_at_once_one_goes_on(exporter: Exporter) -> None:
