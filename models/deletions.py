@@ -232,7 +232,10 @@ class Plan(Model):
 
 
 def plan_of(policy: TenantPolicy, times: Times, holds: Sequence[LegalHold], now: datetime) -> Plan:
-    """What goes at `now`: what no rule keeps, and each class whose time is over and which no hold keeps."""
+    """What goes at `now`: what no rule keeps, and each class whose time is over and which no hold keeps.
+
+    Whatever goes takes along what no rule keeps, so a hold on everything is always in the way.
+    """
     due, retained, held = list[RetentionClass](), list[Retained](), list[datetime]()
     for one in RULES:
         base = times.base(one)
@@ -247,6 +250,8 @@ def plan_of(policy: TenantPolicy, times: Times, holds: Sequence[LegalHold], now:
         retained.append(
             Retained(retained_under=one, rule=RULES[one], until=longest, hold_id=None if hold is None else hold.id)
         )
+    if (everything := held_by(holds, RetentionClass.NONE, now)) is not None:
+        held.append(everything.until)
     # What no rule keeps goes with any class, and by itself where all of them stay.
     return Plan(due=tuple(due) or (RetentionClass.NONE,), retained=tuple(retained), held_until=max(held, default=None))
 

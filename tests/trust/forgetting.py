@@ -17,6 +17,7 @@ from activities.certificates import Certificates
 from activities.deletions import DeletionActivities, Household, Sources
 from activities.erasure import ErasureActivities
 from adapters.erasure_log import StoredErasureLog
+from adapters.mongo.client import Document
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from adapters.tokens import Statement, Statements
@@ -24,7 +25,7 @@ from models.data_classes import RetentionClass
 from models.deletions import Deletion, DeletionRef, DeletionState, Retained
 from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import UnavailableError
-from models.holds import HoldReason, LegalHold
+from models.holds import LegalHold
 from models.identity import PLATFORM, Role, System
 from models.ids import random_id
 from models.messaging import Message, Template
@@ -33,6 +34,7 @@ from models.providers import TenantRecord
 from models.sessions import EndReason
 from tests.adapters.mongo.people import an_account, now
 from tests.stack import eventually
+from tests.trust.holds import a_hold
 from workers.main import workflow_runner
 from workflows.commander import Commander
 from workflows.deletions import DeletionWorkflow
@@ -205,18 +207,17 @@ class Farewell:
         """Whoever asked for it has changed their mind; the workflow is not told."""
         return await self.stores.deletions.advance(TEST, deletion_id, DeletionState.CANCELLED, now())
 
+    async def visited(self, subject_id: str) -> None:
+        """Somebody was at a doctor's a month ago, and has paid."""
+        then = now() - timedelta(days=30)
+        visit = {"_id": random_id("apt"), "tenant_id": "tnt_a", "subject_id": subject_id, "state": "completed"}
+        times = dict.fromkeys(("start", "end", "closes_at", "updated_at"), then)
+        money: Document = {"order_id": None, "captured": 60_000, "refunds": []}
+        await self.stores.database["appointments"].insert_one({**visit, **times, **money})
+
     async def holds(self, subject_id: str, lasts: timedelta) -> LegalHold:
         """A court has asked for everything of somebody."""
-        hold = LegalHold(
-            id=random_id("hld"),
-            subject_id=subject_id,
-            reason=HoldReason.COURT_ORDER,
-            reference="OS/12/2031",
-            placed_by="usr_admin",
-            placed_at=now(),
-            until=now() + lasts,
-        )
-        return await self.stores.holds.place(TEST, hold)
+        return await self.stores.holds.place(TEST, a_hold(subject_id, None, now(), now() + lasts))
 
 
 async def forgotten(desk: Farewell) -> Deletion:

@@ -231,8 +231,10 @@ async def test_by_default_what_the_law_keeps_stays_and_is_listed(stack: Stack) -
 
 
 async def test_a_hold_keeps_everything_until_it_is_lifted(stack: Stack) -> None:
-    set_policy(stack, deletion_grace_seconds=2, retention_seconds=NOTHING)
+    """Also what would go at once of whoever has visited: every class of theirs stays for its time anyway."""
+    set_policy(stack, deletion_grace_seconds=2, retention_seconds=None)
     async with somebody_new(stack, "Held Hemant") as leaver, stack.client("admin") as admin:
+        await book_paid(stack, leaver.client, PAID)
         until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
         wanted = {"subject_id": leaver.id, "reason": "court_order", "reference": "OS/12/2031", "until": until}
         hold = ok(await admin.post("/v1/legal-holds", json=wanted), 201)
@@ -241,10 +243,11 @@ async def test_a_hold_keeps_everything_until_it_is_lifted(stack: Stack) -> None:
         assert waiting["waits_for"] == ["legal hold"] or not waiting["waits_for"]
         [listed] = ok(await admin.get("/v1/legal-holds", params={"subject_id": leaver.id}))["items"]
         assert listed == hold
-        assert stack.db.users.find_one({"_id": leaver.id})
+        assert stack.db.sessions.find_one({"subject_id": leaver.id})
         assert (await admin.delete(f"/v1/legal-holds/{hold['id']}")).status_code == 204
-        await leaver.forgotten()
-        assert stack.db.users.find_one({"_id": leaver.id}) is None
+        done = await leaver.forgotten()
+        assert {one["retained_under"] for one in done["retained"]} == {"identity", "clinical", "financial", "logs"}
+        assert stack.db.sessions.find_one({"subject_id": leaver.id}) is None
         _refused(await admin.delete("/v1/legal-holds/hld_nobody"), 404, Code.NOT_FOUND)
         past = {**wanted, "until": "2020-01-01T00:00:00Z"}
         _refused(await admin.post("/v1/legal-holds", json=past), 422, Code.INVALID)

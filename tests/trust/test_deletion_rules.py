@@ -33,6 +33,7 @@ from models.errors import Code, VisitNowError
 from models.holds import HoldReason, LegalHold, held_by
 from models.identity import LEAVING_PERMISSIONS, PLATFORM, Permission, Principal, Role
 from models.policy import RetentionDays, RetentionSeconds, TenantPolicy
+from tests.trust.holds import a_hold
 
 NOW: Final = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 SECRET: Final = b"s" * 32
@@ -104,7 +105,7 @@ def test_every_class_either_goes_now_or_stays_until_later(
         assert one.rule == RULES[one.retained_under]
         assert (held_by(standing, one.retained_under, now) is None) == (one.hold_id is None)
     for due in plan.due:
-        assert held_by(standing, due, now) is None or due is RetentionClass.NONE
+        assert held_by(standing, due, now) is None or plan.held_until is not None
 
 
 @given(policies, times, instants, st.integers(0, 5000))
@@ -118,9 +119,17 @@ def test_a_hold_only_waits_for_what_would_go(
     policy: TenantPolicy, known: Times, standing: list[LegalHold], now: datetime
 ) -> None:
     plan, free = plan_of(policy, known, standing, now), plan_of(policy, known, [], now)
-    would_go = {one for one in free.due if one is not RetentionClass.NONE}
-    in_the_way = [held_by(standing, one, now) for one in would_go]
-    assert (plan.held_until is not None) == any(in_the_way)
+    in_the_way = [held_by(standing, one, now) for one in {*free.due, RetentionClass.NONE}]
+    assert plan.held_until == max((one.until for one in in_the_way if one is not None), default=None)
+
+
+def test_a_hold_on_everything_keeps_what_no_rule_keeps() -> None:
+    """Whoever has visits and payments leaves every class behind: what goes at once is held all the same."""
+    known = Times(NOW, NOW - timedelta(days=30), NOW - timedelta(days=40))
+    until = NOW + timedelta(days=9)
+    assert plan_of(TenantPolicy(), known, [a_hold("usr_a", None, NOW, until)], NOW).held_until == until
+    on_one_class = a_hold("usr_a", RetentionClass.CLINICAL, NOW, until)
+    assert plan_of(TenantPolicy(), known, [on_one_class], NOW).held_until is None, "that class stays anyway"
 
 
 def test_by_default_the_law_keeps_for_years_what_somebody_has() -> None:

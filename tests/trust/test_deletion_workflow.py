@@ -140,6 +140,19 @@ async def test_a_hold_stands_in_the_way_until_it_is_lifted(desk: Farewell) -> No
     assert (await desk.found(deletion.id)).state is DeletionState.ERASED
 
 
+async def test_a_hold_on_everything_waits_although_every_class_stays_anyway(desk: Farewell) -> None:
+    await desk.policy(TenantPolicy())
+    deletion, handle = await desk.leaves(timedelta(seconds=1))
+    await desk.visited(deletion.subject_id)
+    hold = await desk.holds(deletion.subject_id, timedelta(days=30))
+    waiting = await desk.until(deletion.id, DeletionState.LEGAL_HOLD, DeletionState.ERASED)
+    assert waiting.state is DeletionState.LEGAL_HOLD
+    assert not any(who == deletion.subject_id for one in desk.erasers.values() for who, _ in one.asked)
+    await desk.stores.holds.lift(TEST, hold.id, "usr_admin", now())
+    await handle.signal(DeletionWorkflow.changed)
+    assert {one.retained_under for one in await handle.result()} == CLASSES
+
+
 @pytest.mark.fault_matrix
 async def test_a_hold_ends_by_itself(desk: Farewell) -> None:
     await desk.policy(NOTHING_STAYS)
