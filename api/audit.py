@@ -16,6 +16,7 @@ from models.documents import Document
 from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
+from models.providers import Provider
 
 ANYBODY: Final = "anybody"
 
@@ -73,9 +74,10 @@ class AuditLog:
         """The entry of what an admin is about to do, to be kept with the change itself."""
         return self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)
 
-    async def published(self, request: Request, who: Principal, provider_id: str, tenant_id: str) -> None:
-        """Note that somebody changed what is published of a provider. Raises `UnavailableError`."""
-        await self._trail.append([self._entry(request, who, AuditAction.PUBLISHED, tenant_id, provider_id, None)])
+    async def published(self, request: Request, who: Principal, provider: Provider) -> None:
+        """Note that somebody changes what is published of a provider. Raises `UnavailableError`."""
+        entry = self._entry(request, who, AuditAction.PUBLISHED, provider.tenant_id, provider.id, None)
+        await self._trail.append([entry])
 
     async def link_used(self, request: Request, holder: Principal, appointment: Appointment) -> None:
         """Note that somebody with a link acts for a patient. Raises `UnavailableError`."""
@@ -85,8 +87,13 @@ class AuditLog:
         await self._trail.append([entry])
 
     async def note(self, request: Request, who: Principal, action: AuditAction, target: str) -> None:
-        """Note what somebody did who is known. Raises `UnavailableError`."""
+        """Note what somebody does who is known, before it is done. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, who, action, who.tenant_id, target, None)])
+
+    async def note_once(self, request: Request, who: Principal, action: AuditAction, target: str) -> None:
+        """Likewise, for what happens to `target` once: whoever has to try again is noted once. Raises likewise."""
+        entry = self._entry(request, who, action, who.tenant_id, target, None)
+        await self._trail.append([entry.model_copy(update={"id": f"aud_of_{target}"})])
 
     async def looked_up(self, request: Request, who: Principal) -> None:
         """Note that an admin read the audit itself. Raises `UnavailableError`."""

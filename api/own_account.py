@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 import pyotp
 from fastapi import Request
 
-from adapters.tokens import Purpose
+from adapters.tokens import Grant, Purpose
 from api.background import Background
 from api.sign_in import SIGNING_IN, SignIn, Tools, known_to
 from models.compliance import AuditAction
 from models.credentials import RESET_LIFETIME, Totp, TotpState, new_recovery_codes, recovery_hash
 from models.errors import Code, VisitNowError
-from models.identity import Principal, Subject
+from models.identity import Account, Principal, Subject
 from models.identity_ports import Users
 from models.ids import random_id
 from models.messaging import Channel, Message, Template
@@ -84,18 +84,27 @@ class OwnAccounts:
         """Set the password that the link is for, and end every session. Raises `link_spent`."""
         await self._doors.knock(request, "reset")
         grant = self._tokens.read(Purpose.PASSWORD_RESET, token, datetime.now(UTC))
-        if grant is None:
+        account = None if grant is None else await self._replaceable(grant)
+        if grant is None or account is None:
             raise VisitNowError(Code.LINK_SPENT)
-        scope = Subject(grant.sub)
         hashed = await self._passwords.hash(password)
-        # The link names the password that it replaces, so it is good until there is another one.
-        if not await self._users.set_password(scope, grant.sub, hashed, int(grant.ver)):
+        await self._audit.note(request, account.principal("reset"), AuditAction.PASSWORD_CHANGED, account.id)
+        # Before, since nobody comes back with a link that is spent; after, for whoever signed in with the old password.
+        await self._sessions.end_all(account.id, EndReason.PASSWORD_CHANGED)
+        if not await self._users.set_password(Subject(account.id), account.id, hashed, int(grant.ver)):
             raise VisitNowError(Code.LINK_SPENT)
-        await self._sessions.end_all(grant.sub, EndReason.PASSWORD_CHANGED)
-        account = await self._users.find(scope, grant.sub)
-        if account is not None and account.email is not None:
+        await self._sessions.end_all(account.id, EndReason.PASSWORD_CHANGED)
+        if account.email is not None:
             await self._sign_in.forgive(account.email)
-            await self._audit.note(request, account.principal("reset"), AuditAction.PASSWORD_CHANGED, account.id)
+
+    async def _replaceable(self, grant: Grant) -> Account | None:
+        """Whose password a link replaces: it names the one that it replaces, so it is good until there is another."""
+        scope = Subject(grant.sub)
+        account = await self._users.find(scope, grant.sub)
+        credentials = await self._users.credentials(scope, grant.sub)
+        if account is None or account.removed_at is not None or credentials is None:
+            return None
+        return account if credentials.password_version == int(grant.ver) else None
 
     # Proof
 
@@ -127,11 +136,9 @@ class OwnAccounts:
 
     async def confirm(self, request: Request, caller: Principal, code: str) -> None:
         """Let it count. Raises `credentials_invalid`, `rate_limited`."""
-        await self._sign_in.prove_code(request, caller, code)
-        await self._audit.note(request, caller, AuditAction.TOTP_CHANGED, caller.subject)
+        await self._sign_in.prove_code(request, caller, code, AuditAction.TOTP_CHANGED)
 
     async def take_off(self, request: Request, caller: Principal, code: str) -> None:
         """Do without it again. Raises `credentials_invalid`, `rate_limited`."""
-        await self._sign_in.prove_code(request, caller, code)
+        await self._sign_in.prove_code(request, caller, code, AuditAction.TOTP_CHANGED)
         await self._users.drop_totp(Subject(caller.subject), caller.subject)
-        await self._audit.note(request, caller, AuditAction.TOTP_CHANGED, caller.subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from models.availability import Availability
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Scope
 from models.ports import Appointments, Claims, Page
+from models.providers import Provider
 from models.publishing import (
     Affected,
     Leave,
@@ -30,6 +31,9 @@ from models.wallclock import midnight
 from workflows.gateway import AbsenceGateway, WorkflowGateway
 
 LONGEST_LEAVE: Final = timedelta(days=366)
+
+Noting = Callable[[Provider], Awaitable[None]]
+"""Notes that something of a provider's is published: once nothing speaks against it, and before it counts."""
 
 
 class Publisher:
@@ -57,25 +61,27 @@ class Publisher:
         return await self._publications.find(scope, provider_id)
 
     async def publish_services(
-        self, scope: Scope, provider_id: str, drafts: Sequence[ServiceDraft], replaces: int
+        self, scope: Scope, provider_id: str, drafts: Sequence[ServiceDraft], replaces: int, first: Noting
     ) -> tuple[Published, list[Affected]]:
         """Put these services in place of that version. Raises `not_found`, `stale` and `invalid`."""
         before = await self._publications.find(scope, provider_id)
         if before.provider_version != replaces:
             raise VisitNowError(Code.STALE)
         services = named(drafts, {one.id for one in before.provider.services})
+        await first(before.provider)
         version = await self._publications.set_services(scope, before.provider, services, replaces)
         provider = before.provider.model_copy(update={"services": services})
         return await self._was_published(scope, before._replace(provider=provider, provider_version=version))
 
     async def publish_availability(
-        self, scope: Scope, provider_id: str, availability: Availability, replaces: int
+        self, scope: Scope, provider_id: str, availability: Availability, replaces: int, first: Noting
     ) -> tuple[Published, list[Affected]]:
         """Put these hours in place of that version. Raises `not_found`, `stale` and `invalid`."""
         before = await self._publications.find(scope, provider_id)
         if before.availability_version != replaces:
             raise VisitNowError(Code.STALE)
         check_services(availability, {one.id for one in before.provider.services})
+        await first(before.provider)
         version = await self._publications.set_availability(scope, before.provider, availability, replaces)
         return await self._was_published(
             scope, before._replace(availability=availability, availability_version=version)
@@ -113,7 +119,7 @@ class Publisher:
         published = await self._publications.find(scope, provider_id)
         return published, await self._leaves.page(scope, published.provider, limit, cursor)
 
-    async def end_leave(self, scope: Scope, leave_id: str) -> Leave:
+    async def end_leave(self, scope: Scope, leave_id: str, first: Noting) -> None:
         """Give the blocked time back; visits that still stand within it stay. Raises `not_found`.
 
         While it is being given back it is still listed, so that whoever was interrupted can ask again.
@@ -122,11 +128,11 @@ class Publisher:
         if leave is None:
             raise not_found()
         provider = (await self._publications.find(scope, leave.provider_id)).provider
+        await first(provider)
         await self._leaves.advance(scope, leave, LeaveState.ENDING)
         await self._claims.unblock(scope, leave.id, provider)
         await self._leaves.advance(scope, leave, LeaveState.ENDED)
         await self._absence.ended(leave.id)
-        return leave
 
 
 def leave_between(begin: datetime | date, end: datetime | date, zone: ZoneInfo) -> tuple[datetime, datetime]:

@@ -36,8 +36,9 @@ class Reviewing:
         now = datetime.now(UTC)
         if not may_review(appointment, now):
             raise VisitNowError(Code.STATE_CONFLICT, "Only a completed visit can be rated, and for 60 days")
-        given = await self._reviews.put(Subject(caller.subject), review_of(appointment, opinion, now))
-        await self._audit.note(request, caller, AuditAction.REVIEWED, given.id)
+        review = review_of(appointment, opinion, now)
+        await self._audit.note(request, caller, AuditAction.REVIEWED, review.id)
+        given = await self._reviews.put(Subject(caller.subject), review)
         # Whoever gets no answer says it again: so no review is left that nobody has looked at.
         await self._followed_up.look_again(appointment.tenant_id, appointment.id, appointment.subject_id)
         return given
@@ -73,6 +74,7 @@ class Reviewing:
         if before is None:
             raise not_found()
         read = before.version if version is None else version
-        decided = await self._reviews.decide(MODERATION, wanted, decision.state, read, datetime.now(UTC))
+        if read != before.version:
+            raise VisitNowError(Code.STALE)
         await self._audit.note(request, moderator, AuditAction.REVIEW_MODERATED, wanted)
-        return decided
+        return await self._reviews.decide(MODERATION, wanted, decision.state, read, datetime.now(UTC))

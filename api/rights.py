@@ -9,7 +9,7 @@ from fastapi import Request
 from api.audit import AuditLog
 from api.problems import invalid
 from models.compliance import AuditAction
-from models.errors import Code, VisitNowError
+from models.errors import Code, VisitNowError, not_found
 from models.identity import PLATFORM, Principal, Subject, Tenant
 from models.ids import derived_id, random_id
 from models.ports import Appointments, Page
@@ -61,9 +61,9 @@ class RightsDesk:
             received_at=now,
             due_at=due_at(await self._gateway.policy(), kind, now),
         )
+        await self._audit.note_once(request, caller, AuditAction.RIGHT_CLAIMED, wanted.id)
         kept = await self._requests.keep(scope, wanted)
         await self._gateway.begin(RightsRef.of(kept))
-        await self._audit.note(request, caller, AuditAction.RIGHT_CLAIMED, kept.id)
         return kept
 
     async def _repeated(self, before: RightsRequest, text: str, appointment_id: str | None) -> RightsRequest:
@@ -106,7 +106,11 @@ class RightsDesk:
     ) -> RightsRequest:
         """Answer; the same answer again changes nothing. Raises `not_found` and `state_conflict`."""
         scope = Tenant(caller.tenant_id)
+        before = await self._requests.find(scope, request_id)
+        if before is None:
+            raise not_found()
+        if before.state is RightsState.RECEIVED:
+            await self._audit.note(request, caller, AuditAction.RIGHT_ANSWERED, request_id)
         answered = await self._requests.answer(scope, request_id, outcome, text, datetime.now(UTC))
         await self._gateway.answered(RightsRef.of(answered))
-        await self._audit.note(request, caller, AuditAction.RIGHT_ANSWERED, request_id)
         return answered

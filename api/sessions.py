@@ -131,8 +131,8 @@ class Sessions:
             expires_at=expiry(now, now) if lasting is None else now + lasting,
             agent=_agent(request),
         )
-        await self._sessions.add(Subject(account.id), session)
         await self._audit.note(request, account.principal(session_id), AuditAction.SIGNED_IN, session_id)
+        await self._sessions.add(Subject(account.id), session)
         return self._issued(account, session_id, token)
 
     async def began(self, principal: Principal) -> datetime | None:
@@ -176,9 +176,11 @@ class Sessions:
         return session
 
     async def _end_family(self, request: Request, session: Session) -> None:
+        if session.ended_at is not None:
+            return
+        await self._audit.unknown(request, AuditAction.SESSION_ENDED, session.id, session.tenant_id)
         if await self._sessions.end(_REFRESHING, session.id, EndReason.REUSED, datetime.now(UTC)):
             await self._forget([session.id])
-            await self._audit.unknown(request, AuditAction.SESSION_ENDED, session.id, session.tenant_id)
 
     async def live(self, principal: Principal) -> Sequence[Session]:
         """Somebody's own sessions that go on."""
@@ -186,10 +188,14 @@ class Sessions:
 
     async def end(self, request: Request, principal: Principal, session_id: str, reason: EndReason) -> None:
         """End one of one's own. Raises `not_found`."""
-        if not await self._sessions.end(Subject(principal.subject), session_id, reason, datetime.now(UTC)):
+        scope = Subject(principal.subject)
+        session = await self._sessions.find(scope, session_id)
+        if session is None or session.ended_at is not None:
+            raise not_found()
+        await self._audit.note(request, principal, AuditAction.SESSION_ENDED, session_id)
+        if not await self._sessions.end(scope, session_id, reason, datetime.now(UTC)):
             raise not_found()
         await self._forget([session_id])
-        await self._audit.note(request, principal, AuditAction.SESSION_ENDED, session_id)
 
     async def log_out(self, request: Request, principal: Principal) -> None:
         """End the session that asks; one made by hand is none."""

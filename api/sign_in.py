@@ -124,14 +124,21 @@ class SignIn:
                 raise VisitNowError(Code.CREDENTIALS_INVALID)
             await self._tries.forget(SIGNING_IN, name)
 
-    async def prove_code(self, request: Request, caller: Principal, code: str) -> None:
-        """Use up a code of the caller's own authenticator. Raises `credentials_invalid`, `rate_limited`."""
+    async def prove_code(self, request: Request, caller: Principal, code: str, action: AuditAction) -> None:
+        """Use up a code of the caller's own authenticator, which is noted as `action` before.
+
+        Raises `credentials_invalid`, `rate_limited`.
+        """
         await self._doors.knock(request, "totp")
         name = f"totp:{caller.subject}"
         async with self._passwords.turn():
             await self._refuse_waiting(name)
             credentials = await self._users.credentials(Subject(caller.subject), caller.subject)
-            if credentials is None or not await self.spend_code(caller.subject, credentials, code):
+            right = credentials is not None and self._is_right(caller.subject, credentials, code)
+            if right:
+                # First, since the code is good once and itself confirms an authenticator.
+                await self._audit.note(request, caller, action, caller.subject)
+            if credentials is None or not right or not await self.spend_code(caller.subject, credentials, code):
                 await self._refuse(request, name, caller.subject)
                 raise VisitNowError(Code.CREDENTIALS_INVALID)
             await self._tries.forget(SIGNING_IN, name)
@@ -163,6 +170,16 @@ class SignIn:
         if not await self.spend_code(user_id, credentials, code):
             await self._refuse(request, name, user_id)
             raise VisitNowError(Code.CREDENTIALS_INVALID)
+
+    def _is_right(self, user_id: str, credentials: Credentials, code: str) -> bool:
+        """Whether a code could be spent now."""
+        totp = credentials.totp
+        if totp is None:
+            return False
+        step = matching_step(totp.secret, code, datetime.now(UTC))
+        if step is not None:
+            return step > totp.last_step
+        return credentials.needs_totp and recovery_hash(self._key, user_id, code) in totp.recovery_hashes
 
     async def spend_code(self, user_id: str, credentials: Credentials, code: str) -> bool:
         """Use up a code of an authenticator, or a recovery code; False where it is neither, or spent."""

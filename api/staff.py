@@ -71,8 +71,8 @@ class Staff:
             if before.invitation.model_copy(update={"expires_at": wanted.expires_at}) != wanted:
                 raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
             wanted = before.invitation
-        await self._mail.issue(scope, wanted)
         await self._audit.note(request, caller, AuditAction.STAFF_INVITED, wanted.id)
+        await self._mail.issue(scope, wanted)
         return wanted
 
     async def _check_profile(self, scope: Tenant, clinic_id: str, provider_id: str | None) -> None:
@@ -101,13 +101,16 @@ class Staff:
             name=name,
             email=offered.email,
         )
-        added = await self._users.add(ACCEPTING, account, await self._passwords.hash(password))
+        hashed = await self._passwords.hash(password)
+        known = await self._users.by_email(ACCEPTING, offered.email)
+        if known is not None and known.id != account.id:
+            raise VisitNowError(Code.ACCOUNT_EXISTS)
+        await self._audit.note_once(request, account.principal("invite"), AuditAction.STAFF_JOINED, offered.id)
+        added = await self._users.add(ACCEPTING, account, hashed)
         await self._invites.spend(ACCEPTING, offered.id, now)
         if not added:
             raise VisitNowError(Code.INVITE_SPENT)
-        issued = await self._sessions.begin(request, account)
-        await self._audit.note(request, account.principal("invite"), AuditAction.STAFF_JOINED, offered.id)
-        return issued
+        return await self._sessions.begin(request, account)
 
     async def team(self, caller: Principal, clinic_id: str) -> Sequence[Account]:
         """Everybody who works there, and the tenant's admins. Raises `not_found`."""
@@ -122,12 +125,14 @@ class Staff:
         account = await self._users.find(scope, user_id)
         if account is None or account.removed_at is not None or not account.works_at(clinic_id):
             raise not_found()
+        await self._audit.note(request, caller, AuditAction.STAFF_REMOVED, user_id)
+        # Before, since whoever is gone cannot be removed again; after, for a sign-in in between.
+        await self._sessions.end_all(user_id, EndReason.REMOVED)
         if account.clinic_ids - {clinic_id}:
             await self._users.leave(scope, user_id, clinic_id)
         else:
             await self._users.remove(scope, user_id, datetime.now(UTC))
         await self._sessions.end_all(user_id, EndReason.REMOVED)
-        await self._audit.note(request, caller, AuditAction.STAFF_REMOVED, user_id)
 
     async def _clinic(self, caller: Principal, clinic_id: str) -> Tenant:
         """The caller's tenant, where the clinic is one of those that they work for. Raises `not_found`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
@@ -65,8 +66,8 @@ async def publish_services(
     response: Response,
 ) -> ServiceList:
     """Replace all services. Bookings stay as they are; those of services that are gone are named in the answer."""
-    now, affected = await services.publisher.publish_services(scope_of(caller), provider_id, body, replaces)
-    await services.audit.published(request, caller, now.provider.id, now.provider.tenant_id)
+    first = partial(services.audit.published, request, caller)
+    now, affected = await services.publisher.publish_services(scope_of(caller), provider_id, body, replaces, first)
     put_etag(response, now.provider_version)
     return ServiceList.of(now.provider.services, affected)
 
@@ -93,8 +94,8 @@ async def publish_availability(
     response: Response,
 ) -> AvailabilityView:
     """Replace the hours. Bookings stay as they are; those that now lie outside are named in the answer."""
-    now, affected = await services.publisher.publish_availability(scope_of(caller), provider_id, body, replaces)
-    await services.audit.published(request, caller, now.provider.id, now.provider.tenant_id)
+    first = partial(services.audit.published, request, caller)
+    now, affected = await services.publisher.publish_availability(scope_of(caller), provider_id, body, replaces, first)
     put_etag(response, now.availability_version)
     return AvailabilityView.of(now.availability, now.timezone, affected)
 
@@ -151,7 +152,7 @@ async def take_leave(
         body_hash=body_hash(secret, body),
         created_at=datetime.now(UTC),
     )
-    await services.audit.published(request, caller, owner.id, owner.tenant_id)
+    await services.audit.published(request, caller, owner)
     leave, affected = await services.publisher.take_leave(scope, wanted, body.reason)
     return LeaveView.of(leave, published.timezone, affected)
 
@@ -164,5 +165,4 @@ async def end_leave(
     services: Wired,
 ) -> None:
     """End a leave: its blocked time is free again. Ending it twice changes nothing more."""
-    ended = await services.publisher.end_leave(scope_of(caller), leave_id)
-    await services.audit.published(request, caller, ended.provider_id, ended.tenant_id)
+    await services.publisher.end_leave(scope_of(caller), leave_id, partial(services.audit.published, request, caller))
