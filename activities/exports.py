@@ -11,13 +11,16 @@ from temporalio import activity
 from activities.alive import alive
 from activities.failures import typed_failures
 from models.base import Model, UtcDatetime
-from models.deletions import GONE
+from models.booking import ActorKind
+from models.compliance import AuditAction, AuditEntry
+from models.deletions import EVER, GONE
 from models.due_clock import due_letter
-from models.exports import Export, ExportRef, ExportState
-from models.exports_ports import Departures, ExportBeginner, ExportMaker, Exports
+from models.exports import Export, ExportKind, ExportRef, ExportState
+from models.exports_ports import Departures, ExportBeginner, ExportMaker, Exports, VisitOf
 from models.identity import PLATFORM, Account, Subject, System
 from models.messaging import Message, Template
 from models.notice_ports import Accounts, Messenger
+from models.ports import AuditTrail
 
 WORTH: Final = timedelta(days=3)
 """How long it is tried to tell somebody."""
@@ -73,6 +76,7 @@ class ExportActivities:
         departures: Departures,
         accounts: Accounts,
         messenger: Messenger,
+        trail: AuditTrail,
         *,
         public_url: str,
         officers: str | None,
@@ -83,6 +87,7 @@ class ExportActivities:
         self._departures = departures
         self._accounts = accounts
         self._messenger = messenger
+        self._trail = trail
         self._public_url = public_url
         self._officers = officers
 
@@ -113,11 +118,22 @@ class ExportActivities:
         if export is None or export.state is not ExportState.COLLECTING or export.key is None:
             return Collected(state=ExportState.STOPPED) if export is None else _outcome(export)
         sha256 = await self._maker.digest(export, activity.heartbeat)
+        if export.kind is ExportKind.TENANT:
+            await self._note_reading(export)
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         await self._exports.finish(about.scope, export, sha256, now)
         stands = await self._exports.find(about.scope, about.export_id)
         return Collected(state=ExportState.STOPPED) if stands is None else _outcome(stands)
+
+    async def _note_reading(self, export: Export) -> None:
+        """Whoever fetches a practice's export reads every record in it, as each patient may see in theirs."""
+        leaving = await self._departures.leaving(FORGOTTEN, EVER)
+        gone = frozenset(one for one, state in leaving.items() if state in GONE)
+        async for visits in await self._exports.visits(export.scope):
+            entries = [_reading(export, one) for one in visits if one.subject_id not in gone]
+            if entries:
+                await self._trail.append(entries)
 
     @activity.defn(name="exports.reach")
     async def reach(self, step: ReachExportMark) -> bool:
@@ -188,6 +204,21 @@ class ExportUpkeep:
             removed += await self._maker.clear(export.id)
             await self._exports.cleared(SWEEP, export.id, ExportState.EXPIRED, at)
         return removed
+
+
+def _reading(export: Export, visit: VisitOf) -> AuditEntry:
+    """Once for an export and a visit, however often the step is tried."""
+    return AuditEntry(
+        id=f"aud_of_{export.id}_{visit.appointment_id}",
+        tenant_id=export.tenant_id,
+        at=export.requested_at,
+        actor=export.subject_id,
+        actor_kind=ActorKind.CLINIC,
+        action=AuditAction.RECORD_READ,
+        target=visit.appointment_id,
+        subject_id=visit.subject_id,
+        why=f"export:{export.id}",
+    )
 
 
 def _outcome(export: Export) -> Collected:

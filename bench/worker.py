@@ -15,7 +15,8 @@ from temporalio.worker import Worker
 
 from bench.noop import NoopWorkflow, noop
 from bench.skeleton import SkeletonBooking, SkeletonSteps
-from workers.main import CACHED_WORKFLOWS, workflow_runner
+from workers.main import CACHED_WORKFLOWS
+from workers.runner import workflow_runner
 
 QUEUE = "bench"
 

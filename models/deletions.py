@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple
 
@@ -69,6 +69,9 @@ LEAVING: Final = frozenset({_S.IDENTITY_CONFIRMED, _S.GRACE})
 """The account still opens, but only to take the deletion back."""
 GONE: Final = frozenset({_S.RESTRICTED, _S.LEGAL_HOLD, _S.ERASING, _S.ERASED})
 """Nobody signs in any more, and nothing is done with what is kept."""
+
+EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""Before anybody could be forgotten."""
 
 
 def sources_of(target: DeletionState) -> frozenset[DeletionState]:

@@ -11,6 +11,13 @@ from models.exports import Cursor, Export, ExportRef, ExportState, Portion
 from models.identity import Scope
 
 
+class VisitOf(NamedTuple):
+    """A visit and whose it was."""
+
+    appointment_id: str
+    subject_id: str
+
+
 class Exports(Protocol):
     """The exports' documents; each method may raise `UnavailableError`."""
 
@@ -51,6 +58,10 @@ class Exports(Protocol):
 
     async def unbegun(self, scope: Scope, before: datetime, limit: int) -> list[Export]:
         """Those that were asked for before that instant and are not ready yet, oldest first; not opened."""
+        ...
+
+    async def visits(self, scope: Scope) -> AsyncIterator[Sequence[VisitOf]]:
+        """All of a practice's. Raises `not_found` for another scope than a practice's."""
         ...
 
     async def over(self, scope: Scope, before: datetime, limit: int) -> list[Export]:

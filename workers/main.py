@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.absence import AbsenceActivities, Books
 from activities.availability import AvailabilityActivities
@@ -68,7 +67,7 @@ from workers.faults import FaultInterceptor, Faults
 from workers.followers import EventNotices
 from workers.projector import Projector
 from workers.relay import Relay
-from workers.runner import ContextFreeRunner
+from workers.runner import workflow_runner
 from workflows.absence import AbsenceWorkflow
 from workflows.availability import LeaveWorkflow
 from workflows.booking import BookingWorkflow
@@ -123,8 +122,6 @@ BULK_WORKFLOWS: Final[tuple[type, ...]] = (
 )
 
 SHUTDOWN = timedelta(seconds=5)
-PASSED_THROUGH = ("models", "activities", "pydantic", "pydantic_core")
-"""Pure packages of ours and the validation library: loading them anew for each workflow costs 99 instead of 2 ms."""
 
 log = structlog.get_logger()
 
@@ -227,11 +224,6 @@ async def _told(telling: Coroutine[None, None, None]) -> None:
         log.warning("feed away", error_type=type(error).__name__)
 
 
-def workflow_runner() -> ContextFreeRunner:
-    """The sandbox that workflows run in, here and where their histories are replayed."""
-    return ContextFreeRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
-
-
 def _workers(settings: Settings, wired: Wired, families: Sequence[Family], faults: Faults | None) -> list[Worker]:
     client, stores, gateway = wired.client, wired.stores, wired.gateway
     booking = BookingActivities(stores.claims, stores.appointments)
@@ -277,6 +269,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         stores.deletions,
         stores.users,
         messenger,
+        stores.audit,
         public_url=settings.public_url,
         officers=settings.reviewers_email,
     )

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from adapters.mongo.encryption import ERASED
 from adapters.mongo.holdings import Held, MongoHoldings
-from models.deletions import GONE
+from models.deletions import EVER, GONE
 from models.documents import Contents
 from models.documents_ports import DamagedError, Files
 from models.export_shapes import Shape
@@ -23,8 +23,6 @@ MOST: Final = 5000
 """So many things stand in one file, at most, where there may be any number of them."""
 
 _EVERYBODY: Final = System("a practice takes along nothing of those who are being forgotten")
-_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
-
 PIECE: Final = 256 * 1024
 """Small things are gathered to about so many bytes before they are packed."""
 
@@ -97,7 +95,7 @@ class Left:
         if isinstance(scope, Subject):
             return frozenset()
         if self._known is None:
-            known = await self._departures.leaving(_EVERYBODY, _EVER)
+            known = await self._departures.leaving(_EVERYBODY, EVER)
             self._known = frozenset(one for one, state in known.items() if state in GONE)
         return self._known
 

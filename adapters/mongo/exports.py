@@ -5,10 +5,11 @@ So whoever's keys are destroyed has no export any more, wherever a copy of the f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
@@ -19,10 +20,12 @@ from adapters.mongo.scopes import reason_of, require, scoped
 from models.data_classes import DataClass
 from models.errors import UnavailableError, not_found
 from models.exports import Cursor, Export, ExportState, Portion, sources_of
-from models.identity import Scope
+from models.exports_ports import VisitOf
+from models.identity import Scope, Tenant
 
 _OPEN: Final = (ExportState.COLLECTING, ExportState.READY)
 _TRIES: Final = 3
+_AT_ONCE: Final = 500
 
 DECLARED: Final = Declared(
     "exports",
@@ -208,6 +211,22 @@ class MongoExports:
             comment=reason_of(scope),
         )
         return [_export(one, None) for one in await found.to_list(None)]
+
+    async def visits(self, scope: Scope) -> AsyncIterator[Sequence[VisitOf]]:
+        """Read in an index of the practice's, some at a time; ids only."""
+        if not isinstance(scope, Tenant):
+            raise not_found()
+        fields = {"subject_id": 1}
+        cursor = self._appointments.find(scoped(scope, {}), fields, batch_size=_AT_ONCE, comment=reason_of(scope))
+        return self._visits(cursor)
+
+    async def _visits(self, cursor: AsyncIOMotorCursor[Document]) -> AsyncIterator[Sequence[VisitOf]]:
+        while found := await self._next(cursor):
+            yield [VisitOf(str(one["_id"]), str(one["subject_id"])) for one in found]
+
+    @answering
+    async def _next(self, cursor: AsyncIOMotorCursor[Document]) -> Sequence[Document]:
+        return await cursor.to_list(_AT_ONCE)
 
     async def _one(self, scope: Scope, query: Document) -> Export | None:
         found = await self._exports.find_one(scoped(scope, query), comment=reason_of(scope))

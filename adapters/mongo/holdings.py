@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from motor.motor_asyncio import AsyncIOMotorCursor
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING
 
 from adapters.mongo.client import Collection, Database, Document, answering
 from adapters.mongo.encryption import Opened, Vault
@@ -73,13 +73,14 @@ class MongoHoldings:
     @answering
     async def _end(self, collection: Collection, after: str | None) -> str | None:
         """The last id of the window that begins behind `after`; None where nothing is left. Read in the index alone."""
-        behind: Document = {} if after is None else {"_id": {"$gt": after}}
-        ids = collection.find(behind, {"_id": 1}, comment=_WHY).sort(_BY_ID).hint(_BY_ID)
-        found = await ids.skip(WINDOW - 1).limit(1).to_list(1)
-        if not found:
-            last = collection.find(behind, {"_id": 1}, comment=_WHY).sort([("_id", DESCENDING)]).hint(_BY_ID)
-            found = await last.limit(1).to_list(1)
-        return str(found[0]["_id"]) if found else None
+        window: list[Document] = [
+            {"$match": {} if after is None else {"_id": {"$gt": after}}},
+            {"$sort": {"_id": 1}},
+            {"$limit": WINDOW},
+            {"$group": {"_id": None, "end": {"$last": "$_id"}}},
+        ]
+        found = await collection.aggregate(window, hint={"_id": 1}, comment=_WHY).to_list(None)
+        return str(found[0]["end"]) if found else None
 
     async def _batches(
         self, cursor: AsyncIOMotorCursor[Document], first: Sequence[Document]

@@ -42,7 +42,8 @@ from sandbox.servers.temporal import ensure_namespace
 from tests.booking.support import somebody
 from tests.clinics import Offer, catalogue, employee, offer
 from tests.stack import LONG, _prepare, eventually
-from workers.main import BOOKING_WORKFLOWS, _steps, workflow_runner
+from workers.main import BOOKING_WORKFLOWS, _steps
+from workers.runner import workflow_runner
 from workflows.gateway import Placement, Stores, WorkflowGateway
 from workflows.policies import BOOKING_QUEUE, GATEWAY_QUEUE
 

@@ -29,7 +29,7 @@ from tests.adapters.mongo.visit_calls import a_record, a_version
 from tests.reminders.support import now
 from tests.reminders.telling import Told
 from tests.stack import Json, eventually
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.follow_up import FollowUpWorkflow
 from workflows.following_up import FollowUps
 from workflows.policies import NOTIFY_QUEUE

@@ -36,7 +36,7 @@ from models.templates import Registered, Words
 from tests.adapters.mongo.builders import a_clinic, a_command, a_notice, a_provider, a_service, a_step, a_template
 from tests.adapters.mongo.people import an_answer
 from tests.messaging.readers import WORLD, a_reader
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.notifier import DurableNotifier
 from workflows.notifying import NotifyWorkflow
 from workflows.policies import NOTIFY_QUEUE

@@ -36,7 +36,7 @@ from models.onboarding import (
 )
 from models.operations import WorkflowStatus
 from tests.stack import eventually
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.onboarding import OnboardingWorkflow
 from workflows.policies import BOOKING_QUEUE
 

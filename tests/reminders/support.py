@@ -25,7 +25,7 @@ from models.providers import PaymentMode
 from tests.adapters.mongo.builders import a_command, a_service, a_step, an_event
 from tests.reminders.telling import Told
 from tests.stack import Json, eventually
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.policies import NOTIFY_QUEUE
 from workflows.reminders import ReminderWorkflow
 from workflows.reminding import ReminderFollower

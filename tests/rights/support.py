@@ -19,7 +19,7 @@ from models.messaging import Message, Template
 from models.rights import RightsKind, RightsOutcome, RightsRef, RightsRequest, RightsState
 from tests.adapters.mongo.people import an_account
 from tests.stack import eventually
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.policies import NOTIFY_QUEUE, TASK_TIMEOUT
 from workflows.rights import RightsWorkflow
 

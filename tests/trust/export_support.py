@@ -41,7 +41,7 @@ from tests.adapters.mongo.people import a_session
 from tests.api.consultations import a_summary, a_visit
 from tests.rights.support import Mail
 from tests.stack import eventually
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.exports import ExportWorkflow
 from workflows.policies import BULK_QUEUE, TASK_TIMEOUT
 
@@ -93,6 +93,7 @@ class Exporter:
             self.stores.deletions,
             self.stores.users,
             self.mail,
+            self.stores.audit,
             public_url="https://visitnow.example",
             officers=OFFICERS,
         )

@@ -35,7 +35,7 @@ from models.sessions import EndReason
 from tests.adapters.mongo.people import an_account, now
 from tests.stack import eventually
 from tests.trust.holds import a_hold
-from workers.main import workflow_runner
+from workers.runner import workflow_runner
 from workflows.commander import Commander
 from workflows.deletions import DeletionWorkflow
 from workflows.deletions_gateway import deletion

@@ -28,7 +28,8 @@ from models.erasure_ports import Redactor
 from models.identity import PLATFORM, System
 from models.ids import random_id
 from models.retention import RetentionTally, Turn
-from workers.main import certificates, workflow_runner
+from workers.main import certificates
+from workers.runner import workflow_runner
 from workflows.policies import BULK_QUEUE
 from workflows.retention import RetentionWorkflow
 

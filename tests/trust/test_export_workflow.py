@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cli.seed.catalogues import full
 from cli.seed.write import write
 from models.deletions import Deletion, DeletionRef, DeletionState
 from models.exports import Export, ExportKind, ExportState
+from models.identity import Subject
 from models.ids import export_workflow_id, random_id
 from models.messaging import Channel, Template
 from models.policy import TenantPolicy
@@ -112,6 +114,21 @@ async def test_it_is_stopped_before_anybody_is_at_work(idle: Exporter) -> None:
     async with idle.at_work():
         assert await handle.result() is ExportState.STOPPED
     assert not [one for one in idle.mail.sent.values() if export.id in one.id], "nobody is told of what there is not"
+
+
+async def test_a_practice_that_takes_its_records_along_has_read_each(idle: Exporter) -> None:
+    """As each patient sees in who has read theirs; whoever takes along their own has read nobody else's."""
+    patient = await somebody(idle)
+    export = await idle.asked(patient.visit.tenant_id, ExportKind.TENANT, by="usr_tenant_admin")
+    own = await idle.asked(patient.account.id)
+    async with idle.at_work():
+        for one in (export, own):
+            await idle.begun(one)
+            await eventually(partial(_state, idle, one), lambda state: state is ExportState.READY, 60)
+    page = await idle.stores.audit.looks(Subject(patient.account.id), patient.account.id, 50, None)
+    assert [(one.actor, one.target, one.why) for one in page.items if "export" in (one.why or "")] == [
+        ("usr_tenant_admin", patient.visit.id, f"export:{export.id}")
+    ]
 
 
 # Whoever is being forgotten

@@ -20,7 +20,8 @@ from temporalio.workflow import NondeterminismError
 from adapters.settings import Settings
 from adapters.temporal.codec import data_converter
 from tests.workflows.changed import ChangedBookingWorkflow
-from workers.main import BOOKING_WORKFLOWS, BULK_WORKFLOWS, NOTIFY_WORKFLOWS, workflow_runner
+from workers.main import BOOKING_WORKFLOWS, BULK_WORKFLOWS, NOTIFY_WORKFLOWS
+from workers.runner import workflow_runner
 
 HISTORIES: Final = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 PATHS: Final = frozenset(

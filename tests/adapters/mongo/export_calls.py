@@ -10,7 +10,7 @@ from adapters.mongo.repositories import Repositories
 from models.booking import PlaceBooking
 from models.exports import KEY_BYTES, Cursor, Export, ExportKind, ExportState, Portion
 from models.holdings import exported
-from models.identity import PLATFORM, Scope, Subject, System
+from models.identity import PLATFORM, Scope, Subject, System, Tenant
 from tests.adapters.mongo.builders import DAY, minutes, new
 
 _WORLD = System("the tests' world")
@@ -48,7 +48,12 @@ def on_records(stores: Repositories, export: Export) -> dict[str, Call]:
             found += [each async for batch in await stores.holdings.stream(whose, collection) for each in batch]
         return found
 
+    async def visits(scope: Scope) -> list[object]:
+        whose = Tenant(export.tenant_id) if isinstance(scope, System) else scope
+        return [each async for batch in await exports.visits(whose) for each in batch]
+
     return {
+        "exports.visits": visits,
         "exports.begin": lambda scope: exports.begin(scope, export),
         "exports.find": lambda scope: exports.find(scope, export.id),
         "exports.add": lambda scope: exports.add(scope, export, portion, Cursor(source="fhir")),
