@@ -9,7 +9,7 @@ import obstore
 from obstore.store import ObjectStore
 
 from adapters.storage import answered, open_store
-from models.seals import SignedSeal
+from models.seals import SignedSeal, UntrustedSealError
 
 FOLDER: Final = "audit-seals"
 _DIGITS: Final = 12
@@ -34,14 +34,19 @@ class StoredSealHeads:
         return self._store is not None
 
     async def keep(self, signed: SignedSeal) -> None:
-        """A look, and a write where nothing is there: what once lies there may be locked against any other."""
+        """A look, and a write where nothing is there: what once lies there may be locked against any other.
+
+        Raises `UntrustedSealError` where another one lies there.
+        """
         if self._store is None:
             return
-        name = object_name(signed.seal.tenant_id, signed.seal.number)
-        try:
-            await answered(obstore.head_async(self._store, name))
-        except FileNotFoundError:
+        seal = signed.seal
+        there = await self.read(seal.tenant_id, seal.number)
+        if there is None:
+            name = object_name(seal.tenant_id, seal.number)
             await answered(obstore.put_async(self._store, name, signed.signature.encode()))
+        elif there != signed.signature:
+            raise UntrustedSealError(f"the copy of {seal.tenant_id}:{seal.number} in object storage is another seal")
 
     async def newest(self) -> dict[str, int]:
         """Every tenant's newest number."""

@@ -322,6 +322,15 @@ class Statements:
             return False
         return {**signed.seal.facts, "iss": ISSUER} == facts
 
+    def says(self, signed: SignedSeal) -> bool:
+        """Whether the seal is the one that the signature is about, whoever made that: where a key was rotated out."""
+        _, _, payload = signed.signature.partition(".")
+        try:
+            facts = json.loads(base64.urlsafe_b64decode(payload.partition(".")[0] + "=="))
+        except ValueError:
+            return False
+        return isinstance(facts, dict) and {**signed.seal.facts, "iss": ISSUER} == facts
+
     def knows_key_of(self, statement: str) -> bool:
         """Whether it names a key that is configured: others may have been ours, before they were rotated out."""
         try:

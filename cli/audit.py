@@ -19,7 +19,7 @@ from adapters.tokens import Statements
 from cli.output import CommandError, console, errors, explained
 from cli.running import current_settings
 from cli.verifying import VERIFYING, Report, Verifier, forget_state, load_state, save_state
-from models.seals import Proof, prove
+from models.seals import Proof, UntrustedSealError, prove
 
 SHOWN: Final = 50
 """Findings that are printed; of more, the number."""
@@ -55,7 +55,10 @@ def prove_one(entry_id: Annotated[str, typer.Argument(help="The entry's id.")]) 
 
 
 async def verified(settings: Settings, path: Path | None) -> Report:
-    """Look at everything, with a bar on standard error. Raises `CommandError` for a file that is no state."""
+    """Look at everything, with a bar on standard error.
+
+    Raises `CommandError` for a file that is no state, and for a seal that is none.
+    """
     addresses = mongo_addresses(settings)
     client = open_client(addresses.audit_url, "visitnow-audit")
     seals = MongoAuditSeals(client[addresses.database])
@@ -71,6 +74,8 @@ async def verified(settings: Settings, path: Path | None) -> Report:
             report = await verifier.run(
                 state, lambda count: progress.advance(bar, count), lambda now: save_state(path, now)
             )
+    except UntrustedSealError as error:
+        raise CommandError(str(error)) from error
     finally:
         client.close()
     forget_state(path)
@@ -102,6 +107,8 @@ async def proved(settings: Settings, entry_id: str) -> Proof:
             raise CommandError(f"there is no entry {entry_id!r}")
         tenant, entry = found
         kept = await seals.covering(VERIFYING, tenant, entry.stamp)
+    except UntrustedSealError as error:
+        raise CommandError(str(error)) from error
     finally:
         client.close()
     if kept is None:

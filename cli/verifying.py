@@ -1,4 +1,4 @@
-"""Verifying the audit: every entry against its seal, every seal against the one before, the last against its copy.
+"""Verifying the audit: every entry against its seal, every seal against the one before and against its copy.
 
 What was verified is kept in a state file where one is given, so a run that was stopped goes on where it was.
 """
@@ -96,7 +96,8 @@ class Verifier:
             last = state.last.get(tenant)
             findings = await self._end(tenant, last, copies.get(tenant, 0))
             later, lost = await self._rest(tenant, last)
-            state = state.model_copy(update={"findings": (*state.findings, *findings, *lost)})
+            new = [one for one in (*findings, *lost) if one not in state.findings]
+            state = state.model_copy(update={"findings": (*state.findings, *new)})
             unsealed += later
             oldest += [await self._oldest(tenant, last)] if later else []
             if self._heads.configured and last is not None and copies.get(tenant, 0) < last.number - 1:
@@ -128,7 +129,7 @@ class Verifier:
 
     async def _group(self, last: Seal | None, group: Sequence[KeptSeal]) -> list[Finding]:
         """Seals that follow one another, and all their entries with one query."""
-        findings = self._links(last, group)
+        findings = self._links(last, group, await self._copies(group))
         first, end = group[0].signed.seal, group[-1].signed.seal
         whole = all(_stands(one) for one in group)
         if not findings and whole and await self._leaves(first, end) == b"".join(one.leaves for one in group):
@@ -137,13 +138,21 @@ class Verifier:
             findings += await self._looked_into(one)
         return findings
 
-    def _links(self, last: Seal | None, group: Sequence[KeptSeal]) -> list[Finding]:
+    async def _copies(self, group: Sequence[KeptSeal]) -> list[str | None]:
+        """What object storage has of each of these seals: as many reads at once as a page has seals."""
+        seals = [one.signed.seal for one in group]
+        return await asyncio.gather(*(self._heads.read(one.tenant_id, one.number) for one in seals))
+
+    def _links(self, last: Seal | None, group: Sequence[KeptSeal], copies: Sequence[str | None]) -> list[Finding]:
         findings: list[Finding] = []
         blamed = False
-        for signed, _ in group:
+        for (signed, _), copy in zip(group, copies, strict=True):
             seal = signed.seal
             known = self._statements.knows_key_of(signed.signature)
-            forged = known and not self._statements.is_ours(signed)
+            genuine = self._statements.is_ours(signed) if known else self._statements.says(signed)
+            forged = not genuine or copy not in {None, signed.signature}
+            if not known and copy is None and self._heads.configured:
+                findings.append(_about(Fault.SIGNATURE, seal, seal.number))
             fault = Fault.SEAL_CHANGED if forged else follows(last, seal)
             if fault is Fault.SEAL_MISSING:
                 findings.append(_about(fault, seal, _number(last) + 1))
@@ -174,16 +183,10 @@ class Verifier:
         """The end of a chain against what lies outside the database, and against our keys."""
         if copied > _number(last):
             return [Finding(fault=Fault.CUT_OFF, tenant_id=tenant, what=f"{tenant}:{copied}")]
-        findings = []
-        if copied:
-            kept = await self._seals.page(VERIFYING, tenant, copied - 1, 1)
-            copy = await self._heads.read(tenant, copied)
-            if kept and copy != kept[0].signed.signature:
-                findings.append(_about(Fault.SEAL_CHANGED, kept[0].signed.seal, copied))
         newest = await self._seals.last(VERIFYING, tenant)
         if newest is not None and not self._statements.knows_key_of(newest.signature):
-            findings.append(_about(Fault.SIGNATURE, newest.seal, newest.seal.number))
-        return findings
+            return [_about(Fault.SIGNATURE, newest.seal, newest.seal.number)]
+        return []
 
     async def _rest(self, tenant: str, last: Seal | None) -> tuple[int, list[Finding]]:
         """How many entries wait for a seal, and those that stand outside the order altogether."""

@@ -36,13 +36,25 @@ class SealHeads(Protocol):
     """Copies of the seals outside the database: who cuts the end of a chain off has to do it there too."""
 
     async def keep(self, signed: SignedSeal) -> None:
-        """Write a seal's copy, once."""
+        """Write a seal's copy, once. Raises `UntrustedSealError` where another one lies there."""
+        ...
+
+    async def read(self, tenant_id: str, number: int) -> str | None:
+        """The signature in a seal's copy; None where there is none."""
         ...
 
 
 class SealSigner(Protocol):
-    """Puts our name under a seal."""
+    """Puts our name under a seal, and knows it again."""
 
-    def __call__(self, seal: Seal) -> SignedSeal:
+    def sign_seal(self, seal: Seal) -> SignedSeal:
         """The seal, signed with the newest key."""
+        ...
+
+    def is_ours(self, signed: SignedSeal) -> bool:
+        """Whether one of our keys has signed it, and it says what was signed."""
+        ...
+
+    def says(self, signed: SignedSeal) -> bool:
+        """Whether it says what stands in its signature, whoever made that."""
         ...

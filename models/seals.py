@@ -125,6 +125,10 @@ class SignedSeal(Model):
     signature: str
 
 
+class UntrustedSealError(Exception):
+    """A chain must not go on from a seal for which neither a key of ours nor a copy outside the database vouches."""
+
+
 class StoredEntry(NamedTuple):
     """An entry as the database keeps it."""
 

@@ -257,9 +257,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         leaves=stores.deletions.standing,
     )
     reminders = ReminderActivities(stores.reminders, stores.users, stores.notices, stores.offers)
-    audit = AuditActivities(
-        stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys).sign_seal
-    )
+    audit = AuditActivities(stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys))
     rights = RightsActivities(
         stores.rights, stores.users, messenger, public_url=settings.public_url, officers=settings.reviewers_email
     )

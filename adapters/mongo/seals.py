@@ -23,7 +23,7 @@ from adapters.mongo.compliance import number_of, stamp_of
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, scoped
 from models.identity import Scope
-from models.seals import Batch, Seal, SignedSeal, StoredEntry
+from models.seals import Batch, Seal, SignedSeal, StoredEntry, UntrustedSealError
 
 _RAW: Final[CodecOptions[RawBSONDocument]] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
 _MAJORITY: Final = ReadConcern("majority")
@@ -176,7 +176,8 @@ class MongoAuditSeals:
     @answering
     async def unstamped(self, scope: Scope, tenant_id: str) -> list[str]:
         """Entries that stand outside the order: nothing of ours writes one."""
-        query: Document = {"tenant_id": tenant_id, "stamp": {"$not": {"$type": "timestamp"}}}
+        outside: list[Document] = [{"stamp": {"$not": {"$type": "timestamp"}}}, {"stamp": {"$lte": stamp_of(0)}}]
+        query: Document = {"tenant_id": tenant_id, "$or": outside}
         found = self._audit.find(scoped(scope, query), {"_id": 1}, comment=reason_of(scope))
         return [str(one["_id"]) for one in await found.to_list(None)]
 
@@ -218,10 +219,14 @@ def _stored(found: object) -> StoredEntry:
 
 
 def _signed(found: Document) -> SignedSeal:
+    """The seal. Raises `UntrustedSealError` for what nothing of ours has put there."""
     known = {name: found[name] for name in Seal.model_fields if name in found}
-    stamps = found["stamps"]
-    bounds = {name: number_of(stamp) for name, stamp in stamps.items()} if isinstance(stamps, dict) else {}
-    return SignedSeal(seal=Seal.model_validate({**known, **bounds}), signature=str(found["signature"]))
+    stamps = found.get("stamps")
+    try:
+        bounds = {name: number_of(stamp) for name, stamp in stamps.items()} if isinstance(stamps, dict) else {}
+        return SignedSeal(seal=Seal.model_validate({**known, **bounds}), signature=str(found.get("signature")))
+    except (TypeError, ValueError) as error:
+        raise UntrustedSealError(f"{found['_id']} in audit_seals is no seal") from error
 
 
 def _bytes(value: object) -> bytes:

@@ -140,7 +140,7 @@ async def _sides(settings: Settings, client: Client, entries: int) -> dict[str, 
     """Seal everything, and what is to be timed."""
     statements, heads = Statements(settings.token_keys), StoredSealHeads(None)
     stored = MongoAuditSeals(client[DATABASE])
-    sealing = AuditActivities(stored, heads, statements.sign_seal)
+    sealing = AuditActivities(stored, heads, statements)
     tally = await ActivityEnvironment().run(sealing.seal, SealEverything(settle_seconds=0))
     if tally.entries != entries:
         raise BenchError(f"{tally.entries} of {entries} entries were sealed")

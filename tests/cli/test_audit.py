@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import secrets
@@ -11,99 +10,42 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 from bson import Timestamp
-from pymongo import MongoClient
-from pymongo.database import Database
 from temporalio.testing import ActivityEnvironment
 
-from activities.compliance import AuditActivities, SealEverything, SealTally
-from adapters.connections import mongo_addresses
-from adapters.mongo import compliance, seals
-from adapters.mongo.repositories import Repositories
-from adapters.seal_heads import FOLDER, StoredSealHeads, object_name
-from adapters.settings import NamedKey, Settings
+from activities.compliance import AuditActivities, SealEverything
+from adapters.seal_heads import StoredSealHeads, object_name
+from adapters.settings import NamedKey
 from adapters.tokens import Statements
 from cli.audit import proved, told, verified
 from cli.output import CommandError
 from cli.running import environment_of
-from cli.verifying import Report, State, Verifier, load_state, save_state
+from cli.verifying import State, Verifier, load_state, save_state
 from models.errors import UnavailableError
 from models.identity import System
 from models.seals import Fault, SignedSeal, check
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import an_entry
-from tests.api.conftest import settings_for
+from tests.cli.sealed import Sealed, filled, ids_of, installed
 from tests.stack import ROOT
 
 Json = dict[str, Any]
 TESTS: Final = System("a test looks")
-_NUMBERS = itertools.count()
-
-
-async def _nobody(practitioner_id: str) -> None:
-    """Nobody listens for free times here."""
 
 
 def _silent(count: int) -> None:
     """Nobody watches a bar here."""
 
 
-class Sealed(NamedTuple):
-    """An installation with an audit under seals, and everything that may touch it."""
-
-    settings: Settings
-    stores: Repositories
-    heads: StoredSealHeads
-    folder: Path
-    root: Database[Json]
-    """As the server's superuser sees the database."""
-
-    @property
-    def activities(self) -> AuditActivities:
-        return AuditActivities(self.stores.seals, self.heads, Statements(self.settings.token_keys).sign_seal)
-
-    async def write(self, tenant: str, count: int) -> list[str]:
-        """New entries, noted one after another; their ids."""
-        entries = [an_entry(tenant_id=tenant) for _ in range(count)]
-        await self.stores.audit.append(entries)
-        return [one.id for one in entries]
-
-    async def seal(self) -> SealTally:
-        """What the schedule does, without leaving the newest to the next time."""
-        return await ActivityEnvironment().run(self.activities.seal, SealEverything(settle_seconds=0))
-
-    async def verify(self) -> Report:
-        return await verified(self.settings, None)
-
-    async def faults(self) -> dict[str, Fault]:
-        """What verifying finds."""
-        return {one.what: one.fault for one in (await self.verify()).findings}
-
-
 @pytest.fixture
 async def audit(servers: Addresses, database_name: str, tmp_path: Path) -> AsyncIterator[Sealed]:
     """Two tenants whose entries lie under three and one seal."""
-    settings = settings_for(servers, f"{database_name}_{next(_NUMBERS)}", storage_url=(tmp_path / "objects").as_uri())
-    stores = Repositories.connect(mongo_addresses(settings), on_time_changed=_nobody)
-    with MongoClient[Json](servers.admin_mongodb_url()) as client:
-        for declared in (compliance.DECLARED, seals.DECLARED):
-            client[settings.database][declared.collection].create_indexes(list(declared.indexes))
-        heads = StoredSealHeads(settings.storage_url)
-        sealed = Sealed(settings, stores, heads, tmp_path / "objects" / FOLDER, client[settings.database])
-        for count in (5, 40, 3):
-            await sealed.write("tnt_a", count)
-            await sealed.seal()
-        await sealed.write("tnt_b", 4)
-        assert (await sealed.seal()).model_dump() == {"tenants": 2, "seals": 1, "entries": 4}
+    async with installed(servers, database_name, tmp_path) as sealed:
+        await filled(sealed)
         yield sealed
-    await stores.close()
-
-
-def ids_of(audit: Sealed, tenant: str = "tnt_a") -> list[str]:
-    return [one["_id"] for one in audit.root["audit"].find({"tenant_id": tenant}, sort=[("stamp", 1)])]
 
 
 async def test_what_nobody_touched_verifies_and_what_came_since_is_told(audit: Sealed) -> None:
@@ -160,6 +102,14 @@ def _inserted_without_a_stamp(audit: Sealed, ids: list[str]) -> dict[str, Fault]
     forged = _forged(audit, ids, 4)
     del forged["stamp"]
     audit.root["audit"].insert_one(forged)
+    return {"aud_forged": Fault.INSERTED}
+
+
+def _stamp_emptied(audit: Sealed, ids: list[str]) -> dict[str, Fault]:
+    audit.root["audit"].insert_one(_forged(audit, ids, 4))
+    audit.root["audit"].update_one({"_id": "aud_forged"}, {"$set": {"stamp": Timestamp(0, 0)}})
+    [forged] = audit.root["audit"].find({"_id": "aud_forged"})
+    assert forged["stamp"] == Timestamp(0, 0), "the server gave it no time"
     return {"aud_forged": Fault.INSERTED}
 
 
@@ -221,8 +171,8 @@ def _leaves_changed(audit: Sealed, ids: list[str]) -> dict[str, Fault]:
 
 
 TAMPERING: Final[list[Callable[[Sealed, list[str]], dict[str, Fault]]]] = [
-    _byte, _kind, _removed, _last_removed, _inserted, _inserted_within, _inserted_without_a_stamp, _reordered,
-    _reordered_across_seals, _to_another_tenant, _seal_removed, _seal_and_its_entries_removed, _end_cut_off,
+    _byte, _kind, _removed, _last_removed, _inserted, _inserted_within, _inserted_without_a_stamp, _stamp_emptied,
+    _reordered, _reordered_across_seals, _to_another_tenant, _seal_removed, _seal_and_its_entries_removed, _end_cut_off,
     _everything_removed, _seal_changed, _leaves_changed,
 ]  # fmt: skip
 
@@ -240,7 +190,7 @@ async def test_a_chain_that_was_made_anew_with_another_key_is_found(audit: Seale
     audit.root["audit_seals"].delete_many({})
     forger = Statements([NamedKey(audit.settings.token_keys[0].id, secrets.token_bytes(32))])
     await ActivityEnvironment().run(
-        AuditActivities(audit.stores.seals, StoredSealHeads(None), forger.sign_seal).seal,
+        AuditActivities(audit.stores.seals, StoredSealHeads(None), forger).seal,
         SealEverything(settle_seconds=0),
     )
     found = await audit.faults()
@@ -256,7 +206,7 @@ async def test_a_rotated_key_vouches_for_the_seals_before_it(audit: Sealed) -> N
     await audit.write("tnt_b", 1)
     signer = Statements([newer, *audit.settings.token_keys])
     await ActivityEnvironment().run(
-        AuditActivities(audit.stores.seals, audit.heads, signer.sign_seal).seal, SealEverything(settle_seconds=0)
+        AuditActivities(audit.stores.seals, audit.heads, signer).seal, SealEverything(settle_seconds=0)
     )
     report = await Verifier(audit.stores.seals, audit.heads, Statements([newer])).run(State(), _silent, lambda _: None)
     assert (report.findings, report.entries) == ((), 54)
@@ -282,11 +232,14 @@ class Dying:
             raise UnavailableError("away")
         await self._heads.keep(signed)
 
+    async def read(self, tenant_id: str, number: int) -> str | None:
+        return await self._heads.read(tenant_id, number)
+
 
 async def test_a_run_that_dies_between_a_seal_and_its_copy_is_gone_on_with(audit: Sealed) -> None:
     await audit.write("tnt_a", 3)
-    sign = Statements(audit.settings.token_keys).sign_seal
-    dying = AuditActivities(audit.stores.seals, Dying(audit.heads, times=3), sign)
+    signer = Statements(audit.settings.token_keys)
+    dying = AuditActivities(audit.stores.seals, Dying(audit.heads, times=3), signer)
     for _ in range(3):
         with pytest.raises(Exception, match="away"):
             await ActivityEnvironment().run(dying.seal, SealEverything(settle_seconds=0))

@@ -96,7 +96,7 @@ class Place(NamedTuple):
         try:
             await stores.audit.append([an_entry(tenant_id=tenant) for _ in range(count)])
             heads = StoredSealHeads(self.settings.storage_url)
-            sealing = AuditActivities(stores.seals, heads, Statements(self.settings.token_keys).sign_seal)
+            sealing = AuditActivities(stores.seals, heads, Statements(self.settings.token_keys))
             await ActivityEnvironment().run(sealing.seal, SealEverything(settle_seconds=0))
         finally:
             await stores.close()
