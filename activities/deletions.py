@@ -31,7 +31,7 @@ from models.deletions_ports import (
 )
 from models.erasure import ErasureReceipt, Store, with_earlier_tries
 from models.errors import Code, VisitNowError, not_found
-from models.holds import LegalHolds
+from models.holds import LegalHold, LegalHolds
 from models.identity import PLATFORM, Account, Subject, System
 from models.identity_ports import Users
 from models.ids import message_workflow_id
@@ -255,13 +255,21 @@ class DeletionActivities:
             deletion = await self._found(about)
             visits = await self._theirs(about, now)
             times = Times(deletion.restricted_at or now, visits.last_visit, visits.last_payment)
-            holds = await self._holds.standing(FORGETTING, about.about, now)
+            holds = await self._holds_on(about, now)
             policy = await platform_policy(self._tenancy)
-            plan = plan_of(policy, times, holds, now) if about.dependant_id is None else child_plan(policy, times, now)
+            plan = (plan_of if about.dependant_id is None else child_plan)(policy, times, holds, now)
             if plan.held_until is not None:
                 await self._advance(step, DeletionState.LEGAL_HOLD)
                 await self._deletions.note_waiting(Subject(about.subject_id), about.deletion_id, {"legal hold"})
         return plan
+
+    async def _holds_on(self, about: DeletionRef, now: datetime) -> list[LegalHold]:
+        """What stands on the account; for a child what is about either: a hold on its siblings keeps nothing of it."""
+        holds = await self._holds.standing(FORGETTING, about.subject_id, now)
+        if about.dependant_id is None:
+            return holds
+        on_it = await self._holds.standing(FORGETTING, about.dependant_id, now)
+        return [*on_it, *(one for one in holds if one.subject_id == about.subject_id)]
 
     @activity.defn(name="deletions.decide")
     async def decide(self, step: Decided) -> None:

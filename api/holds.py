@@ -11,7 +11,7 @@ from api.audit import AuditLog
 from api.problems import invalid
 from models.data_classes import RetentionClass
 from models.deletions import OPEN
-from models.deletions_ports import Deletions
+from models.deletions_ports import Children, Deletions
 from models.errors import Code, VisitNowError
 from models.holds import MOST_HOLDS, HoldReason, LegalHold, LegalHolds
 from models.identity import PLATFORM, Principal, System, Tenant
@@ -25,10 +25,18 @@ class Holding:
     """Keeps what may not be erased."""
 
     def __init__(
-        self, holds: LegalHolds, deletions: Deletions, gateway: DeletionGateway, audit: AuditLog, *, key: bytes
+        self,
+        holds: LegalHolds,
+        children: Children,
+        deletions: Deletions,
+        gateway: DeletionGateway,
+        audit: AuditLog,
+        *,
+        key: bytes,
     ) -> None:
         """`key` derives the ids of repeated requests."""
         self._holds = holds
+        self._children = children
         self._deletions = deletions
         self._gateway = gateway
         self._audit = audit
@@ -49,11 +57,10 @@ class Holding:
             raise invalid("until", "past", "A hold ends in the future")
         if retained_under is RetentionClass.NONE:
             raise invalid("retained_under", "none", "What no rule keeps cannot be held by class: hold everything")
-        if len(await self._holds.standing(HOLDING, subject_id, now)) >= MOST_HOLDS:
-            raise VisitNowError(Code.STATE_CONFLICT, f"{MOST_HOLDS} holds stand on this person already")
         wanted = LegalHold(
             id=random_id("hld") if key is None else derived_id("hld", self._key, caller.subject, key),
             subject_id=subject_id,
+            account_id=await self._answering_for(subject_id),
             retained_under=retained_under,
             reason=reason,
             reference=reference,
@@ -61,25 +68,34 @@ class Holding:
             placed_at=now,
             until=until.replace(microsecond=0),
         )
+        if len(await self._holds.standing(HOLDING, wanted.account_id or subject_id, now)) >= MOST_HOLDS:
+            raise VisitNowError(Code.STATE_CONFLICT, f"{MOST_HOLDS} holds stand on this person already")
         await self._audit.act(request, caller, f"hold:{wanted.id}")
         kept = await self._holds.place(Tenant(PLATFORM), wanted)
-        if kept.model_copy(update={"placed_at": now, "lifted_at": None, "lifted_by": None}) != wanted:
+        since = {"placed_at": now, "account_id": wanted.account_id, "lifted_at": None, "lifted_by": None}
+        if kept.model_copy(update=since) != wanted:
             raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
-        await self._tell(subject_id)
+        await self._tell(kept)
         return kept
 
     async def lift(self, request: Request, caller: Principal, hold_id: str) -> None:
         """End one before its time. Raises `not_found`."""
         await self._audit.act(request, caller, f"hold:{hold_id}")
         lifted = await self._holds.lift(Tenant(PLATFORM), hold_id, caller.subject, datetime.now(UTC))
-        await self._tell(lifted.subject_id)
+        await self._tell(lifted)
 
     async def standing(self, request: Request, caller: Principal, subject_id: str | None) -> Sequence[LegalHold]:
         """Those that stand on a person, or on anybody."""
         await self._audit.act(request, caller, f"holds:{subject_id or 'all'}")
         return await self._holds.standing(Tenant(PLATFORM), subject_id, datetime.now(UTC))
 
-    async def _tell(self, subject_id: str) -> None:
-        for one in await self._deletions.of_subject(HOLDING, subject_id):
+    async def _answering_for(self, subject_id: str) -> str | None:
+        """Whose account what is kept of a child lies with; None for whoever has one, or is not there."""
+        child = await self._children.find(HOLDING, subject_id)
+        return None if child is None else child.subject_id
+
+    async def _tell(self, hold: LegalHold) -> None:
+        account_id = hold.account_id or await self._answering_for(hold.subject_id) or hold.subject_id
+        for one in await self._deletions.of_subject(HOLDING, account_id):
             if one.state in OPEN and one.confirmed_at is not None:
                 await self._gateway.changed(one.id)

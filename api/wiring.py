@@ -259,7 +259,9 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             gateway.deletions,
             key=settings.id_secret,
         ),
-        holding=Holding(stores.holds, stores.deletions, gateway.deletions, people.audit, key=settings.id_secret),
+        holding=Holding(
+            stores.holds, stores.dependants, stores.deletions, gateway.deletions, people.audit, key=settings.id_secret
+        ),
         staff=people.staff,
         walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),

@@ -249,27 +249,34 @@ def plan_of(policy: TenantPolicy, times: Times, holds: Sequence[LegalHold], now:
             continue
         if hold is not None and until <= now:
             held.append(hold.until)
-        longest = until if hold is None else max(until, hold.until)
-        retained.append(
-            Retained(retained_under=one, rule=RULES[one], until=longest, hold_id=None if hold is None else hold.id)
-        )
+        retained.append(_staying(one, until, hold))
     if (everything := held_by(holds, RetentionClass.NONE, now)) is not None:
         held.append(everything.until)
     # What no rule keeps goes with any class, and by itself where all of them stay.
     return Plan(due=tuple(due) or (RetentionClass.NONE,), retained=tuple(retained), held_until=max(held, default=None))
 
 
-def child_plan(policy: TenantPolicy, times: Times, now: datetime) -> Plan:
+def child_plan(policy: TenantPolicy, times: Times, holds: Sequence[LegalHold], now: datetime) -> Plan:
     """What goes at `now` of somebody without an account: who they are; the records of their visits stay their time.
 
-    Those lie with whoever has the account and go record by record, visit by visit; the last one's end is told.
+    Those lie with whoever has the account and go record by record, visit by visit; the last one's end is told. `holds`
+    are those on the account and on them.
     """
-    clinical = RetentionClass.CLINICAL
-    until = None if times.last_visit is None else times.last_visit + policy.retention(clinical)
-    if until is None or until <= now:
-        return Plan(due=(RetentionClass.NONE,), retained=())
-    stays = Retained(retained_under=clinical, rule=RULES[clinical], until=until)
-    return Plan(due=(RetentionClass.NONE,), retained=(stays,))
+    goes = (held_by(holds, one, now) for one in (RetentionClass.NONE, RetentionClass.IDENTITY))
+    held_until = max((one.until for one in goes if one is not None), default=None)
+    retained, clinical = list[Retained](), RetentionClass.CLINICAL
+    if times.last_visit is not None:
+        hold, until = held_by(holds, clinical, now), times.last_visit + policy.retention(clinical)
+        if until > now or hold is not None:
+            retained.append(_staying(clinical, until, hold))
+    return Plan(due=(RetentionClass.NONE,), retained=tuple(retained), held_until=held_until)
+
+
+def _staying(retained_under: RetentionClass, until: datetime, hold: LegalHold | None) -> Retained:
+    """What stays under its rule until then, or for as long as a hold on it stands."""
+    longest = until if hold is None else max(until, hold.until)
+    hold_id = None if hold is None else hold.id
+    return Retained(retained_under=retained_under, rule=RULES[retained_under], until=longest, hold_id=hold_id)
 
 
 def certificate_of(deletion: Deletion, at: datetime, *, issuer: str) -> dict[str, object]:

@@ -37,6 +37,8 @@ class LegalHold(Model):
 
     id: Id
     subject_id: Id
+    account_id: Id | None = None
+    """Whose account what is kept of them lies with, where they have none of their own."""
     retained_under: RetentionClass | None = None
     """The class that must stay; None: all of them."""
     reason: HoldReason
@@ -78,5 +80,5 @@ class LegalHolds(Protocol):
         ...
 
     async def standing(self, scope: Scope, subject_id: str | None, now: datetime) -> list[LegalHold]:
-        """Those that stand on a person, or on anybody, by their end; at most `MOST_HOLDS`."""
+        """Those that stand on a person and whom they answer for, or on anybody, by their end; at most `MOST_HOLDS`."""
         ...

@@ -19,6 +19,7 @@ DECLARED: Final = Declared(
     "legal_holds",
     [
         IndexModel([("subject_id", ASCENDING), ("lifted_at", ASCENDING), ("until", ASCENDING)], name="of_subject"),
+        IndexModel([("account_id", ASCENDING), ("lifted_at", ASCENDING), ("until", ASCENDING)], name="of_account"),
         IndexModel([("lifted_at", ASCENDING), ("until", ASCENDING)], name="standing"),
     ],
 )
@@ -73,10 +74,12 @@ class MongoLegalHolds:
 
     @answering
     async def standing(self, scope: Scope, subject_id: str | None, now: datetime) -> list[LegalHold]:
-        """One indexed read, by their end."""
+        """One read of an index or two, by their end."""
         query: Document = {"lifted_at": None, "until": {"$gt": now}}
+        if subject_id is not None:
+            query["$or"] = [{"subject_id": subject_id}, {"account_id": subject_id}]
         found = self._holds.find(
-            scoped(scope, query if subject_id is None else {"subject_id": subject_id, **query}),
+            scoped(scope, query),
             sort=[("until", ASCENDING)],
             limit=MOST_HOLDS,
             comment=reason_of(scope),

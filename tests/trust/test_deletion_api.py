@@ -17,6 +17,7 @@ from cli.accounts import ACCOUNTS
 from models.deletions import DeletionState
 from models.errors import Code
 from models.identity import Role
+from models.ids import deletion_workflow_id
 from models.policy import RefundStep, TenantPolicy
 from sandbox.servers.stack import Addresses
 from tests import clinics
@@ -353,6 +354,43 @@ async def test_a_guardian_has_a_child_forgotten(stack: Stack) -> None:
         entries = await log.since(datetime.now(UTC) - timedelta(days=1))
         [entry] = [one for one in entries if one.deletion_id == leaver.deletion]
         assert (entry.dependant_id, entry.state) == (child["id"], DeletionState.ERASED), "a backup would know it again"
+
+
+async def test_a_hold_on_a_child_or_its_guardian_keeps_the_child(stack: Stack) -> None:
+    """Both stand; each is lifted, and the last one lets it go at once."""
+    set_policy(stack, deletion_grace_seconds=2, retention_seconds=None)
+    async with somebody_new(stack, "Guardian Girija") as leaver, stack.client("admin") as admin:
+        born = {"date_of_birth": "2020-02-02", "relation": "son"}
+        child = ok(await leaver.client.post("/v1/me/dependants", json={"name": "Canary Charan", **born}), 201)
+        sister = ok(await leaver.client.post("/v1/me/dependants", json={"name": "Canary Devi", **born}), 201)
+        until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+        wanted = {"reason": "court_order", "reference": "OS/12/2031", "until": until}
+        holds = {
+            one: ok(await admin.post("/v1/legal-holds", json={"subject_id": one, **wanted}), 201)
+            for one in (child["id"], sister["id"], leaver.id)
+        }
+        await leaver.confirms(dependant_id=child["id"])
+        await leaver.until("legal_hold")
+        assert (await admin.delete(f"/v1/legal-holds/{holds[leaver.id]['id']}")).status_code == 204
+        await eventually(lambda: _plans_made(stack, leaver), lambda made: made > 1)
+        assert stack.db.dependants.find_one({"_id": child["id"]}), "the hold on the child still stands"
+        assert (await admin.delete(f"/v1/legal-holds/{holds[child['id']]['id']}")).status_code == 204
+        await leaver.forgotten()
+        assert stack.db.dependants.find_one({"_id": child["id"]}) is None
+        of_both = ok(await admin.get("/v1/legal-holds", params={"subject_id": leaver.id}))["items"]
+        assert of_both == [holds[sister["id"]]], "what is kept of a child lies with the account, which is held too"
+
+
+async def _plans_made(stack: Stack, leaver: Leaver) -> int:
+    """How often it has been decided what goes and what stays."""
+    handle = (await temporal(stack)).get_workflow_handle(deletion_workflow_id(leaver.deletion))
+    events = [one async for one in handle.fetch_history_events()]
+    plans = {
+        one.event_id
+        for one in events
+        if one.activity_task_scheduled_event_attributes.activity_type.name == "deletions.plan"
+    }
+    return sum(one.activity_task_completed_event_attributes.scheduled_event_id in plans for one in events)
 
 
 async def test_in_a_childs_grace_nobody_books_for_it(stack: Stack) -> None:

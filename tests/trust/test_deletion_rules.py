@@ -23,6 +23,7 @@ from models.deletions import (
     DeletionState,
     Times,
     certificate_of,
+    child_plan,
     grace_until,
     opens,
     plan_of,
@@ -130,6 +131,23 @@ def test_a_hold_on_everything_keeps_what_no_rule_keeps() -> None:
     assert plan_of(TenantPolicy(), known, [a_hold("usr_a", None, NOW, until)], NOW).held_until == until
     on_one_class = a_hold("usr_a", RetentionClass.CLINICAL, NOW, until)
     assert plan_of(TenantPolicy(), known, [on_one_class], NOW).held_until is None, "that class stays anyway"
+
+
+@given(policies, times, holds, instants)
+def test_a_hold_keeps_a_child_as_it_keeps_an_account(
+    policy: TenantPolicy, known: Times, standing: list[LegalHold], now: datetime
+) -> None:
+    plan, free = child_plan(policy, known, standing, now), child_plan(policy, known, [], now)
+    in_the_way = [held_by(standing, one, now) for one in (RetentionClass.NONE, RetentionClass.IDENTITY)]
+    assert plan.held_until == max((one.until for one in in_the_way if one is not None), default=None)
+    assert plan.due == (RetentionClass.NONE,)
+    visits = held_by(standing, RetentionClass.CLINICAL, now)
+    if visits is None or known.last_visit is None:
+        assert plan.retained == free.retained
+        return
+    [kept] = plan.retained
+    own = known.last_visit + policy.retention(RetentionClass.CLINICAL)
+    assert (kept.until, kept.hold_id) == (max(own, visits.until), visits.id)
 
 
 def test_by_default_the_law_keeps_for_years_what_somebody_has() -> None:
