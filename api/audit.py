@@ -63,12 +63,16 @@ class AuditLog:
         """Note what an admin of the platform looked into or did. Raises `UnavailableError`."""
         await self._trail.append([self._entry(request, admin, AuditAction.ADMIN_ACT, admin.tenant_id, target, None)])
 
-    async def payloads(self, request: Request, reader: Principal, named: Sequence[str]) -> None:
-        """Note that somebody saw payloads in clear: once for each record named there. Raises `UnavailableError`."""
-        targets = named or (Permission.CODEC_USE,)
-        await self._trail.append(
-            [self._entry(request, reader, AuditAction.PAYLOADS_READ, reader.tenant_id, one, None) for one in targets]
-        )
+    async def payloads(self, request: Request, reader: Principal, sent: tuple[int, int], named: Sequence[str]) -> None:
+        """Note that somebody saw payloads in clear: the look itself, and each record named there.
+
+        `sent`: how many payloads there were, and how many of them had been encrypted. Raises `UnavailableError`.
+        """
+        action, (whole, encrypted) = AuditAction.PAYLOADS_READ, sent
+        look = self._entry(request, reader, action, reader.tenant_id, Permission.CODEC_USE, None)
+        why = f"{look.why}: {whole} payloads, {encrypted} encrypted, {len(named)} records"
+        records = [self._entry(request, reader, action, reader.tenant_id, one, None) for one in named]
+        await self._trail.append([look.model_copy(update={"why": why}), *records])
 
     def of(self, request: Request, admin: Principal, target: str) -> AuditEntry:
         """The entry of what an admin is about to do, to be kept with the change itself."""

@@ -40,8 +40,8 @@ LASTING: Final = timedelta(hours=1)
 FRESH: Final = timedelta(hours=12)
 """How long ago whoever brings an access token may have signed in; after that a fresh proof comes along."""
 
-MAX_NAMED: Final = 50
-"""So many records at most does one look put into the audit; a page of a history names about ten."""
+MAX_NAMED: Final = 1000
+"""Whoever wants to see more records at once is refused; a page of a history names about ten."""
 
 _ID: Final = re.compile(rb"(?<![a-z0-9])[a-z]{3}_[a-z2-7]{26}(?![a-z0-9])")
 _PAGES: Final = Path(__file__).parent / "pages" / "operators"
@@ -136,12 +136,20 @@ class CodecDesk:
         await self._sessions.end(request, person, person.session_id, EndReason.LOGGED_OUT)
 
     async def decode(self, request: Request, reader: Principal, payloads: Sequence[Payload]) -> list[Payload]:
-        """The payloads in clear; which records they name is noted first. Raises `invalid`, `UnavailableError`."""
+        """The payloads in clear; every record that the encrypted ones name is noted first.
+
+        Raises `invalid` for what does not open and for more than `MAX_NAMED` records, and `UnavailableError`.
+        """
         try:
             opened = await self._codec.decode(payloads)
         except CodecError as error:
             raise invalid("payloads", "undecodable", "a payload does not open with any of our keys") from error
-        await self._audit.payloads(request, reader, named_in(opened))
+        # What was sent in clear tells its sender nothing, and must not stand in the way of what does.
+        shown = [after for before, after in zip(payloads, opened, strict=True) if self._codec.is_encrypted(before)]
+        named = named_in(shown)
+        if len(named) > MAX_NAMED:
+            raise invalid("payloads", "too_many", f"more than {MAX_NAMED} records are named: send fewer at once")
+        await self._audit.payloads(request, reader, (len(payloads), len(shown)), named)
         return opened
 
     async def encode(self, request: Request, writer: Principal, payloads: Sequence[Payload]) -> list[Payload]:
@@ -151,9 +159,8 @@ class CodecDesk:
 
 
 def named_in(payloads: Sequence[Payload]) -> tuple[str, ...]:
-    """The ids of records that payloads speak of, each once, in their order; at most `MAX_NAMED`."""
-    found = dict.fromkeys(match.decode() for one in payloads for match in _ID.findall(one.data))
-    return tuple(found)[:MAX_NAMED]
+    """The ids of records that payloads speak of, each once, in their order."""
+    return tuple(dict.fromkeys(match.decode() for one in payloads for match in _ID.findall(one.data)))
 
 
 def ui_origins(settings: Settings) -> frozenset[str]:

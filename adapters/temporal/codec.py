@@ -42,15 +42,18 @@ class EncryptionCodec(PayloadCodec):
         self._newest_id = newest.id.encode()
         self._ciphers = {key.id.encode(): AESGCM(key.key) for key in keys}
 
+    @staticmethod
+    def is_encrypted(payload: Payload) -> bool:
+        """Whether decoding tells more of it than it says already."""
+        return payload.metadata.get("encoding") == ENCODING
+
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each payload with the newest key."""
         return [self._encrypt(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload with the key that it names. Raises `CodecError`."""
-        return [
-            self._decrypt(payload) if payload.metadata.get("encoding") == ENCODING else payload for payload in payloads
-        ]
+        return [self._decrypt(payload) if self.is_encrypted(payload) else payload for payload in payloads]
 
     def _encrypt(self, payload: Payload) -> Payload:
         nonce = os.urandom(NONCE_BYTES)
