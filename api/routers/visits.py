@@ -57,6 +57,9 @@ async def reschedule(
         await found(request, services, caller, appointment_id, open_sealed=False)
         await overrides(request, services, caller, appointment_id)
     moved = await services.gateway.visits.reschedule(Move.by(caller, check_id(appointment_id), body.start, reason))
+    if body.override is None:
+        # Where the visit is there already, nothing happens that would tell who has seen it.
+        await services.audit.reads(request, caller, [moved])
     return await services.presenter.one(moved, caller)
 
 

@@ -76,7 +76,9 @@ async def receive_walk_in(
         walk_in=WalkIn(subject_id=subject, clinic_id=clinic_id, reason=reason),
     )
     appointment, created = await services.gateway.place(placement)
-    if created and reason is not None:
+    if not created:
+        await services.audit.reads(request, caller, [appointment])
+    elif reason is not None:
         await services.gateway.visits.note_override(caller, appointment.id, reason)
     response.headers["Location"] = f"/v1/appointments/{appointment.id}"
     return await services.presenter.one(appointment, caller)

@@ -182,6 +182,16 @@ async def test_what_is_not_confirmed_stays_where_it_is(shared_stack: Stack) -> N
                 problem(await reschedule(one, visit["id"], there), 409, "state_conflict")
 
 
+async def test_whoever_moves_a_visit_to_where_it_is_has_read_it(shared_stack: Stack) -> None:
+    async with shared_stack.client(somebody()) as who, _desk(shared_stack) as desk:
+        visit = await book(shared_stack, who, FREE)
+        for client in (who, desk):
+            same = ok(await reschedule(client, visit["id"], visit["start"]))
+            assert (same["start"], same["version"]) == (visit["start"], visit["version"])
+    [look] = shared_stack.db.audit.find({"target": visit["id"], "action": "record.read"})
+    assert (look["actor"], look["why"]) == ("usr_staff_steady", "POST /v1/appointments/{appointment_id}/reschedule")
+
+
 # Overrides
 
 

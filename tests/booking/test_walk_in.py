@@ -77,6 +77,10 @@ async def test_the_next_free_time_is_theirs_and_paid_at_the_desk(shared_stack: S
             again = await _receive(desk, VISIT, reason="a fever", key="the-first")
             assert ok(again, 201)["id"] == first["id"]
             problem(await _receive(desk, VISIT, reason="a cough", key="the-first"), 422, "idempotency_key_reused")
+        looks = shared_stack.db.audit.find({"target": first["id"], "action": "record.read"})
+        assert [one["actor"] for one in looks] == [employee("swift", Role.STAFF).id], (
+            "they read it when they asked again"
+        )
         assert "check_in" in first["actions"]
         here = ok(await say(desk, first["id"], "check-in", paid=True))
         assert (here["state"], here["payment_state"]) == ("checked_in", "paid_at_clinic")
