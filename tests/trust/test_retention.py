@@ -292,6 +292,6 @@ async def test_a_run_by_hand_needs_the_schedule(archive: Archive) -> None:
     notice = await archive.put("notices", SHORT, "created_at", 10)
     await trigger(archive.settings)
     async with archive.at_work():
-        await eventually(lambda: archive.find("notices", notice), lambda found: found is None)
+        await eventually(lambda: archive.find("notices", notice), lambda found: found is None, 60)
     for name in schedules():
         await archive.client.get_schedule_handle(name).delete()
