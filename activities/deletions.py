@@ -215,15 +215,22 @@ class DeletionActivities:
         return Settled(waits_for=tuple(sorted(waits)))
 
     async def _theirs(self, about: DeletionRef, now: datetime) -> Visits:
-        """The account's visits; of somebody whom it books for those that were booked for nobody else."""
+        """The account's visits; of somebody whom it books for those that were booked for them."""
         visits = await self._visits.look(FORGETTING, about.subject_id, now)
         if about.dependant_id is None:
             return visits
-        child = await self._family.children.find(Subject(about.subject_id), about.dependant_id)
-        if child is None:
-            return visits.only(())
-        told = await self._family.told.intakes(FORGETTING, [one.appointment_id for one in visits.visits])
-        return visits.only({one for one, words in told.items() if words is not None and child.is_meant_by(words)})
+        mine = {one.appointment_id for one in visits.visits if one.dependant_id == about.dependant_id}
+        return visits.only(mine | await self._named(about, about.dependant_id, visits))
+
+    async def _named(self, about: DeletionRef, dependant_id: str, visits: Visits) -> set[str]:
+        """Those that keep nobody's id, but the name and the birthday that the child has today."""
+        unsaid = [one.appointment_id for one in visits.visits if one.dependant_id is None]
+        child = await self._family.children.find(Subject(about.subject_id), dependant_id)
+        if child is None or not unsaid:
+            return set()
+        told = await self._family.told.intakes(FORGETTING, unsaid)
+        patients = {one: words.patient for one, words in told.items() if words is not None}
+        return {one for one, patient in patients.items() if patient is not None and child.is_meant_by(patient)}
 
     async def _cancel(self, appointment_id: str, subject_id: str) -> None:
         """Where its workflow has ended, or the visit has just begun, the next look tells."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from temporalio import activity
 
+from activities.consents import agreed
 from activities.failures import typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.consents import Purpose
@@ -102,7 +103,7 @@ class FollowUpActivities:
             written=await self._written(visit),
             reviewed=review is not None,
             low=review is not None and review.is_low,
-            allowed=await sources.consents.allows(patient, visit.subject_id, Purpose.FOLLOW_UP),
+            allowed=await agreed(sources.consents, visit.subject_id, visit.dependant_id, Purpose.FOLLOW_UP),
             booked=await sources.follow_ups.is_booked_again(patient, visit),
         )
 

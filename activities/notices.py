@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from temporalio import activity
 
+from activities.consents import agreed
 from activities.failures import typed_failures
 from activities.messaging import Delivery
 from models.absence_ports import LatestOffers
@@ -154,7 +155,7 @@ class NoticeActivities:
         skip = obsolete(notice, appointment, self._clock())
         if skip is None and notice.template is Template.APPOINTMENT_REMINDER and await self._chooses(appointment):
             return Skip.SUPERSEDED
-        if skip is None and not await self._agrees(recipient, KINDS[notice.template].purpose):
+        if skip is None and not await self._agrees(recipient, KINDS[notice.template].purpose, appointment.dependant_id):
             return Skip.NO_CONSENT
         return skip
 
@@ -163,11 +164,11 @@ class NoticeActivities:
         offer = await self._sources.offers.latest(Tenant(appointment.tenant_id), appointment.id)
         return offer is not None and offer.is_open_at(appointment.start)
 
-    async def _agrees(self, recipient: Account, purpose: Purpose) -> bool:
-        """Whether they may be told; who works here is told what the work needs."""
+    async def _agrees(self, recipient: Account, purpose: Purpose, dependant_id: str | None = None) -> bool:
+        """Whether they may be told, of a dependant's visit where that is given; who works here needs it for work."""
         if not recipient.is_patient:
             return purpose is not Purpose.PROMOTION
-        return await self._sources.consents.allows(Subject(recipient.id), recipient.id, purpose)
+        return await agreed(self._sources.consents, recipient.id, dependant_id, purpose)
 
     async def _channels(self, notice: Notice, recipient: Account) -> tuple[Channel, ...]:
         own = await self._own(notice, recipient)

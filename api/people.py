@@ -93,7 +93,7 @@ class People(NamedTuple):
                 Letters(messenger, background, settings.public_url),
                 key=settings.index_key,
             ),
-            profiles=Profiles(stores.users, stores.dependants, key=settings.id_secret),
+            profiles=Profiles(stores.users, stores.dependants, stores.deletions.standing, key=settings.id_secret),
             consenting=Consenting(
                 stores.consents, stores.dependants, FileNotices(), Statements(settings.token_keys), audit
             ),

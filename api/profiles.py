@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from api.problems import invalid
 from api.sign_in import known_to
 from models.booking import PatientDetails
-from models.dependants import MOST_DEPENDANTS, Dependant
+from models.deletions_ports import Leaves
+from models.dependants import MOST_DEPENDANTS, Dependant, meant_by
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject
 from models.identity_ports import Dependants, Users
@@ -18,10 +19,11 @@ from models.ids import derived_id, random_id
 class Profiles:
     """Reads and changes the caller's own account and dependants."""
 
-    def __init__(self, users: Users, dependants: Dependants, *, key: bytes) -> None:
-        """`key` derives the ids of repeated requests."""
+    def __init__(self, users: Users, dependants: Dependants, leaves: Leaves, *, key: bytes) -> None:
+        """`leaves` tells who is to be forgotten; `key` derives the ids of repeated requests."""
         self._users = users
         self._dependants = dependants
+        self._leaves = leaves
         self._key = key
 
     async def own(self, caller: Principal) -> Account:
@@ -62,10 +64,11 @@ class Profiles:
     async def correct(
         self, caller: Principal, dependant_id: str, fields: Mapping[str, object]
     ) -> tuple[Dependant, str | None]:
-        """Change some fields. Raises `not_found`, `invalid`."""
+        """Change some fields. Raises `not_found`, `invalid`, and `account_leaving` where they are to be forgotten."""
         found = await self._dependants.find(Subject(caller.subject), dependant_id)
         if found is None:
             raise not_found()
+        await self._check_stays(caller, dependant_id)
         return await self._written(caller, Dependant.model_validate({**dict(found), **fields}))
 
     async def _written(self, caller: Principal, dependant: Dependant) -> tuple[Dependant, str | None]:
@@ -82,7 +85,17 @@ class Profiles:
             raise not_found()
         return PatientDetails(name=found.name, date_of_birth=found.date_of_birth, relation=found.relation)
 
+    async def meant(self, caller: Principal, patient: PatientDetails) -> str | None:
+        """The id of the caller's dependant whose details these are; None where they are none's."""
+        return meant_by(patient, await self.dependants(caller))
+
     async def remove(self, caller: Principal, dependant_id: str) -> None:
-        """Forget one. Raises `not_found`."""
+        """Forget one. Raises `not_found`, and `account_leaving` where that is under way with all that is theirs."""
+        await self._check_stays(caller, dependant_id)
         if not await self._dependants.remove(Subject(caller.subject), dependant_id):
             raise not_found()
+
+    async def _check_stays(self, caller: Principal, dependant_id: str) -> None:
+        # What is still to be called off, kept and certified goes by who they were when it was confirmed.
+        if await self._leaves(Subject(caller.subject), dependant_id) is not None:
+            raise VisitNowError(Code.ACCOUNT_LEAVING)

@@ -263,7 +263,7 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
             stores.holds, stores.dependants, stores.deletions, gateway.deletions, people.audit, key=settings.id_secret
         ),
         staff=people.staff,
-        walk_ins=WalkIns(stores.users, stores.consents, key=settings.id_secret),
+        walk_ins=WalkIns(stores.users, stores.dependants, stores.consents, key=settings.id_secret),
         task_list=TaskList(stores.staff_tasks, stores.directory, people.audit),
         presenter=presenter,
         publisher=Publisher(stores.publications, stores.appointments, stores.leaves, stores.claims, gateway, absence),

@@ -202,6 +202,8 @@ class PlaceBooking(Model):
     policy: TenantPolicy
     policy_version: int
     has_intake: bool = False
+    dependant_id: Id | None = None
+    """Whom it is for, if that is somebody whom the account books for; an id says nothing of anybody."""
     standing: Standing | None = None
     """Where it was placed before, and only its workflow was lost."""
 
@@ -379,6 +381,8 @@ class Appointment(Model):
     intake: Intake | None = None
     intake_erased: bool = False
     capacity: int | None = None
+    dependant_id: Id | None = None
+    """As in `PlaceBooking`; None also where nobody kept that yet."""
 
     @property
     def claim(self) -> ClaimRef:

@@ -35,6 +35,9 @@ ASSUMED = frozenset({Purpose.CARE, Purpose.FOLLOW_UP})
 OF_DEPENDANTS: Final = (Purpose.CARE, Purpose.FOLLOW_UP)
 """What is asked about those one books for; messages go to whoever has the account, and no child is advertised to."""
 
+_THE_READERS: Final = frozenset({Purpose.CARE, Purpose.WHATSAPP})
+"""What concerns whoever has the account alone: to hear of a visit that they have booked, and by which way."""
+
 LANGUAGES: Final = ("en", "hi")
 """What notices are written in: English and languages of the Constitution's Eighth Schedule (section 5(3))."""
 
@@ -124,6 +127,16 @@ def holds(purpose: Purpose, last: Consent | None, version: int) -> bool:
     if last is None:
         return purpose in ASSUMED
     return last.granted and (purpose in ASSUMED or last.notice_version >= version)
+
+
+def whose_answers(purpose: Purpose, account: str, dependant: str | None) -> tuple[str, ...]:
+    """About whom an answer counts before an account is told of a visit; every one of them must allow it.
+
+    What a dependant's visit is used for beyond the visit itself needs their answer beside the account's own, and a no
+    to either ends it (the Act, section 6(4)). Where nobody was asked about them it is as everywhere: to follow up is
+    assumed, and an offer, which is never asked about them, is never made because of their visits (section 9(3)).
+    """
+    return (account,) if dependant is None or purpose in _THE_READERS else (account, dependant)
 
 
 def needs_answer(last: Consent | None, version: int) -> bool:

@@ -186,6 +186,8 @@ class Visit(NamedTuple):
     """When it ended, or now where that is later."""
     updated: datetime
     workflows: Mapping[str, str]
+    dependant_id: str | None = None
+    """For whom it was booked; None: for the account's owner, or for whom its sealed words say."""
 
 
 class Visits(NamedTuple):

@@ -250,6 +250,7 @@ _VISITS: Final = (
         {
             **_VISIT,
             "practitioner_id": "text the doctor",
+            "dependant_id": "text for whom of those they book for, where it is not for the account's owner",
             "service": "object what was booked, and its fee in paise",
             "start": "instant when it begins",
             "end": "instant when it ends",

@@ -129,6 +129,8 @@ class Completed(Model):
     timezone: ZoneName
     policy: TenantPolicy
     outcomes: tuple[Outcome, ...] = ()
+    dependant_id: Id | None = None
+    """For whom it was, if that is somebody whom the account books for."""
 
 
 class Written(Model):

@@ -53,6 +53,8 @@ class Placement:
     start: datetime | None
     intake: Intake
     body_hash: str
+    dependant_id: str | None = None
+    """For whom, if that is somebody whom the account books for."""
     walk_in: WalkIn | None = None
 
     @property
@@ -120,6 +122,7 @@ class Placements:
             policy=offering.tenant.policy,
             policy_version=offering.tenant.policy_version,
             has_intake=not placement.intake.is_empty,
+            dependant_id=placement.dependant_id,
         )
 
     async def _slot(self, placement: Placement, offering: Offering, timing: ServiceTiming) -> Slot | SlotProblem:

@@ -93,7 +93,7 @@ def command_of(appointment: Appointment) -> PlaceBooking:
         **appointment.model_dump(
             include={
                 "tenant_id", "clinic_id", "provider_id", "practitioner_id", "subject_id", "body_hash", "start", "end",
-                "capacity", "timezone",
+                "capacity", "timezone", "dependant_id",
             }
         ),
         appointment_id=appointment.id,

@@ -35,7 +35,7 @@ CLOSED: Final = (AppointmentState.EXPIRED, AppointmentState.CANCELLED)
 _SAME_NAMES: Final = tuple(
     name
     for name in Appointment.model_fields
-    if name not in {"id", "history", "waiting_for", "intake", "intake_erased", "capacity"}
+    if name not in {"id", "history", "waiting_for", "intake", "intake_erased", "capacity", "dependant_id"}
 )
 
 _OF_A_VISIT: Final = tuple(name for name in Visit.model_fields if name != "id" and not name.endswith("_at"))
@@ -79,6 +79,7 @@ def first_document(step: HoldSlot, sealed_intake: bytes | None) -> Document:
                 "start",
                 "end",
                 "capacity",
+                "dependant_id",
                 "timezone",
                 "policy_version",
                 "closes_at",
@@ -266,6 +267,7 @@ def to_appointment(document: Document, opened: Opened) -> Appointment:
             **{name: document[name] for name in _SAME_NAMES},
             "id": document["_id"],
             "capacity": document.get("capacity"),
+            "dependant_id": document.get("dependant_id"),
             "waiting_for": document.get("waiting_for"),
             "history": [_entry(one) for one in (history if isinstance(history, list) else ())],
             "intake": None if erased or opened is None else Intake.model_validate(opened),

@@ -13,9 +13,11 @@ from models.follow_up import Completed, Outcome
 from models.identity import Scope
 
 _SAME_NAMES: Final = tuple(
-    name for name in Completed.model_fields if name not in {"appointment_id", "completed_at", "outcomes"}
+    name
+    for name in Completed.model_fields
+    if name not in {"appointment_id", "completed_at", "outcomes", "dependant_id"}
 )
-_READ: Final = (*_SAME_NAMES, "history", "follow_up")
+_READ: Final = (*_SAME_NAMES, "history", "follow_up", "dependant_id")
 _SEEN_AGAIN: Final = (
     AppointmentState.CONFIRMED,
     AppointmentState.CHECKED_IN,
@@ -74,6 +76,7 @@ def _completed(found: Document) -> Completed:
             "appointment_id": found["_id"],
             "completed_at": ends[-1],
             "outcomes": _entries(found.get("follow_up")),
+            "dependant_id": found.get("dependant_id"),
         }
     )
 

@@ -14,7 +14,7 @@ from models.identity import Scope
 from models.ids import booking_workflow_id, late_payment_workflow_id, refund_workflow_id
 from models.payments import REFUND_TRANSITIONS, RefundState
 
-_FIELDS: Final = ("state", "start", "end", "closes_at", "order_id", "captured", "refunds", "updated_at")
+_FIELDS: Final = ("state", "start", "end", "closes_at", "order_id", "captured", "refunds", "updated_at", "dependant_id")
 _OVER: Final = frozenset({AppointmentState.COMPLETED, AppointmentState.NO_SHOW})
 _MARGIN: Final = timedelta(days=1)
 """A booking's workflow ends by its `closes_at`, as soon as its worker can."""
@@ -59,7 +59,13 @@ class _Found:
             ended=min(_instant(self._found["end"]), self._now),
             updated=self._updated,
             workflows=self._workflows,
+            dependant_id=self._dependant_id,
         )
+
+    @property
+    def _dependant_id(self) -> str | None:
+        known = self._found.get("dependant_id")
+        return None if known is None else str(known)
 
     @property
     def _is_to_come(self) -> bool:

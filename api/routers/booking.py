@@ -78,19 +78,28 @@ async def place(
     response: Response,
 ) -> AppointmentView:
     """Book a time. A repeated request (same key, same body) gets the same appointment as it is now."""
-    dependant_id = body.patient.dependant_id if isinstance(body.patient, DependantRef) else None
-    wait, _ = await asyncio.gather(
-        services.limiter.hit(PLACEMENTS, caller.subject),
-        services.consenting.require(caller, dependant_id, Purpose.CARE),
+    wait, dependant_id = await asyncio.gather(
+        services.limiter.hit(PLACEMENTS, caller.subject), _agreed(services, caller, body)
     )
     if wait is not None:
         raise VisitNowError(Code.RATE_LIMITED, retry_after=wait)
-    appointment = await _placed(services, caller, key, body)
+    appointment = await _placed(services, caller, key, body, dependant_id)
     response.headers["Location"] = f"/v1/appointments/{appointment.id}"
     return await services.presenter.one(appointment, caller)
 
 
-async def _placed(services: Services, caller: Principal, key: str, body: PlaceAppointment) -> Appointment:
+async def _agreed(services: Services, caller: Principal, body: PlaceAppointment) -> str | None:
+    """Which of the caller's dependants it is for, if any: whether named or described. Raises `consent_required`."""
+    dependant_id = body.patient.dependant_id if isinstance(body.patient, DependantRef) else None
+    if body.details is not None:
+        dependant_id = await services.profiles.meant(caller, body.details)
+    await services.consenting.require(caller, dependant_id, Purpose.CARE)
+    return dependant_id
+
+
+async def _placed(
+    services: Services, caller: Principal, key: str, body: PlaceAppointment, dependant_id: str | None
+) -> Appointment:
     dependant = None
     if isinstance(body.patient, DependantRef):
         dependant = await services.profiles.details(caller, body.patient.dependant_id)
@@ -102,6 +111,7 @@ async def _placed(services: Services, caller: Principal, key: str, body: PlaceAp
         start=body.start,
         intake=body.intake(dependant),
         body_hash=body_hash(services.settings.id_secret, body),
+        dependant_id=dependant_id,
     )
     try:
         appointment, created = await services.gateway.place(placement)

@@ -61,8 +61,8 @@ async def receive_walk_in(
     await _check(services, caller, clinic_id, body)
     if body.override is not None:
         await overrides(request, services, caller, clinic_id)
-    subject = await services.walk_ins.subject(
-        body.patient.phone, body.patient.name, caller.tenant_id, caller.subject, WALK_IN_ROUTE, key
+    whose = await services.walk_ins.received(
+        body.patient.phone, body.patient.details, caller.tenant_id, caller.subject, WALK_IN_ROUTE, key
     )
     reason = body.override.reason if body.override is not None else None
     placement = Placement(
@@ -73,7 +73,8 @@ async def receive_walk_in(
         start=body.start,
         intake=body.intake,
         body_hash=body_hash(services.settings.id_secret, body),
-        walk_in=WalkIn(subject_id=subject, clinic_id=clinic_id, reason=reason),
+        dependant_id=whose.dependant_id,
+        walk_in=WalkIn(subject_id=whose.subject_id, clinic_id=clinic_id, reason=reason),
     )
     appointment, created = await services.gateway.place(placement)
     if not created:

@@ -40,10 +40,14 @@ class PlaceAppointment(Model):
     patient: PatientInput | DependantRef | None = Field(default=None, description="Absent: for oneself.")
     reason: Annotated[Text, StringConstraints(max_length=1000)] | None = None
 
+    @property
+    def details(self) -> PatientDetails | None:
+        """Whom it is for, where they are described rather than named by their id."""
+        return PatientDetails(**self.patient.model_dump()) if isinstance(self.patient, PatientInput) else None
+
     def intake(self, dependant: PatientDetails | None) -> Intake:
         """What is stored sealed; `dependant` is the one that was named, as they are known now."""
-        patient = PatientDetails(**self.patient.model_dump()) if isinstance(self.patient, PatientInput) else dependant
-        return Intake(patient=patient, reason=self.reason)
+        return Intake(patient=self.details or dependant, reason=self.reason)
 
 
 class CancelAppointment(Model):

@@ -10,6 +10,7 @@ from api.schemas.identity import Phone
 from api.schemas.values import Date, Instant, Line, Text, plausible_birth
 from models.base import Id, Model
 from models.booking import Intake, PatientDetails
+from models.dependants import ONESELF
 
 
 class Override(Model):
@@ -34,8 +35,13 @@ class WalkInPatient(Model):
     phone: Phone | None = None
     date_of_birth: Annotated[Date, AfterValidator(plausible_birth)] | None = None
     relation: Annotated[Line, StringConstraints(max_length=40)] = Field(
-        default="self", description="To whose phone it is."
+        default=ONESELF, description="To whose phone it is."
     )
+
+    @property
+    def details(self) -> PatientDetails:
+        """Who it is, as the booking keeps them."""
+        return PatientDetails(**self.model_dump(exclude={"phone"}))
 
 
 class ReceiveWalkIn(Model):
@@ -51,7 +57,7 @@ class ReceiveWalkIn(Model):
     @property
     def intake(self) -> Intake:
         """What is stored sealed."""
-        return Intake(patient=PatientDetails(**self.patient.model_dump(exclude={"phone"})), reason=self.reason)
+        return Intake(patient=self.patient.details, reason=self.reason)
 
 
 class Arrival(Model):

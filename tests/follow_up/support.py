@@ -86,7 +86,13 @@ class Aftercare:
             yield
 
     async def visit(
-        self, policy: TenantPolicy, *, at: datetime | None = None, of: PlaceBooking | None = None, follow: bool = True
+        self,
+        policy: TenantPolicy,
+        *,
+        at: datetime | None = None,
+        of: PlaceBooking | None = None,
+        dependant_id: str | None = None,
+        follow: bool = True,
     ) -> PlaceBooking:
         """A visit that was completed then, now if absent; `of` whoever had that one, with the same doctor."""
         done = at or now()
@@ -96,6 +102,7 @@ class Aftercare:
             end=done,
             service=a_service(payment=PaymentMode.AT_CLINIC),
             policy=policy,
+            dependant_id=dependant_id,
             **{"practitioner_id": random_id("prc"), **same},
         )
         await self.stores.appointments.insert(TEST, a_step(command, at=done - DAY), None)
@@ -153,10 +160,11 @@ class Aftercare:
         await self.stores.reviews.put(TEST, review_of(appointment, Opinion(rating=stars), now()))
         await self.says(command)
 
-    async def withdraws(self, command: PlaceBooking) -> None:
-        """The patient does not want to be asked any more."""
+    async def withdraws(self, command: PlaceBooking, about: str | None = None) -> None:
+        """The patient does not want to be asked any more, or not about one whom they book for."""
         who = command.subject_id
-        await self.stores.consents.record(Subject(who), an_answer(who, purpose=Purpose.FOLLOW_UP, granted=False))
+        no = an_answer(who, purpose=Purpose.FOLLOW_UP, granted=False, about=about or who)
+        await self.stores.consents.record(Subject(who), no)
 
     def handle(self, command: PlaceBooking) -> WorkflowHandle[FollowUpWorkflow, tuple[str, ...]]:
         """The follow-up of a visit."""

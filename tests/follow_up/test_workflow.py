@@ -13,6 +13,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from models.booking import AppointmentState, EventType
 from models.identity import Clinics
+from models.ids import random_id
 from models.staff_tasks import TaskState
 from tests.follow_up.support import DAY, SLOW, Aftercare, followed, quick, rated_low, unwanted
 from tests.reminders.support import now
@@ -116,6 +117,25 @@ async def test_a_new_visit_ends_the_way_back_unless_it_is_cancelled(
         await care.waits_for(command, "the follow-up date")
         await care.books_again(command, state)
         assert (await care.ends(command))["revisit.v1"] == fate
+
+
+async def test_a_no_about_a_child_ends_what_follows_its_visits_and_nobody_elses(care: Aftercare) -> None:
+    child, brother = random_id("dep"), random_id("dep")
+    async with care.at_work():
+        hers = await care.visit(quick(), dependant_id=child, follow=False)
+        his = await care.visit(quick(), of=hers, at=now() - HOUR, dependant_id=brother, follow=False)
+        await care.withdraws(hers, about=child)
+        for command in (hers, his):
+            await care.writes(command, now().date() + 30 * DAY)
+            await care.completed(command)
+        assert await care.ends(hers) == {"summary": "told", "feedback": "no_consent", "revisit.v1": "no_consent"}
+        assert (await care.ends(his))["feedback"] == "told", "what was never asked about him is assumed"
+        # Whoever the messages go to does not want them about anybody.
+        after = await care.visit(quick(), of=hers, dependant_id=brother, follow=False)
+        await care.withdraws(after)
+        await care.writes(after)
+        await care.completed(after)
+        assert (await care.ends(after))["feedback"] == "no_consent"
 
 
 async def test_the_way_back_is_due_on_the_morning_before_where_the_patient_lives(care: Aftercare) -> None:

@@ -338,14 +338,15 @@ class Lives:
             leaves=self.stores.deletions.standing,
         )
 
-    async def booked(self, reader: Account) -> PlaceBooking:
-        """A confirmed visit of theirs."""
+    async def booked(self, reader: Account, dependant_id: str | None = None) -> PlaceBooking:
+        """A confirmed visit of theirs, or of one whom they book for."""
         command = a_command(
             tenant_id=self._clinic.tenant_id,
             clinic_id=self._clinic.id,
             provider_id=self._provider.id,
             practitioner_id=self._provider.practitioner_id,
             subject_id=reader.id,
+            dependant_id=dependant_id,
             service=a_service(payment=PaymentMode.AT_CLINIC),
             policy=PROMPT,
         )

@@ -18,12 +18,16 @@ import pytest_asyncio
 from activities.notices import CloseNotice, Try
 from adapters.settings import Settings
 from models.absence import Offer, OfferState
-from models.identity import System
+from models.booking import AppointmentState
+from models.consents import Purpose
+from models.identity import Account, Subject, System
+from models.ids import random_id
 from models.messaging import Channel, Template
 from models.notices import Ending, Notice, NoticeState, Skip
 from models.reminders import Reminder
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import a_notice
+from tests.adapters.mongo.people import an_answer
 from tests.installation import installed
 from tests.messaging.lives import Life, Lives
 from tests.messaging.readers import a_reader
@@ -138,3 +142,35 @@ async def test_a_reminder_that_is_under_way_is_not_sent_while_other_times_are_of
         assert (await steps.plan(told[Template.ABSENCE_OFFER])).skip is None, "the offer itself is told"
     await lives.stores.offers.advance(TEST, offer, OfferState.KEPT, now, [OfferState.OFFERED])
     assert (await steps.prepare(Try(notice=remind, channel=Channel.SMS))).delivery is not None
+
+
+async def test_a_no_about_a_child_is_kept_at_the_last_moment_too(lives: Lives) -> None:
+    reader, child = await a_reader(lives.stores), random_id("dep")
+    kinds = (Template.FEEDBACK_REQUEST, Template.FEEDBACK_REMINDER, Template.REVISIT_REMINDER, Template.VISIT_SUMMARY)
+    told = {whom: [await _after_visit(lives, reader, whom, kind) for kind in kinds] for whom in (child, None)}
+
+    async def skips(whom: str | None) -> list[Skip | None]:
+        tries = [Try(notice=notice, channel=Channel.SMS) for notice in told[whom]]
+        prepared = [(await lives.steps.prepare(one)).skip for one in tries]
+        assert [(await lives.steps.plan(one.notice)).skip for one in tries] == prepared
+        return prepared
+
+    assert await skips(child) == [None] * 4, "nobody was asked about the child"
+    no = an_answer(reader.id, about=child, purpose=Purpose.FOLLOW_UP, granted=False)
+    await lives.stores.consents.record(Subject(reader.id), no)
+    assert await skips(child) == [*[Skip.NO_CONSENT] * 3, None], "the summary is part of the visit"
+    assert await skips(None) == [None] * 4, "one's own visits are another matter"
+    await lives.stores.consents.record(Subject(reader.id), no.model_copy(update={"granted": True}))
+    assert await skips(child) == [None] * 4
+    await lives.stores.consents.record(Subject(reader.id), no.model_copy(update={"about": reader.id}))
+    for whom in told:
+        assert await skips(whom) == [*[Skip.NO_CONSENT] * 3, None], "it would have gone to whoever wants none"
+
+
+async def _after_visit(lives: Lives, reader: Account, dependant_id: str | None, template: Template) -> Notice:
+    visit = await lives.booked(reader, dependant_id)
+    appointments = lives.stores.database["appointments"]
+    await appointments.update_one({"_id": visit.appointment_id}, {"$set": {"state": AppointmentState.COMPLETED}})
+    return a_notice(
+        tenant_id=visit.tenant_id, appointment_id=visit.appointment_id, recipient_id=reader.id, template=template
+    )

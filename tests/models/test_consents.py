@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.consents import ASSUMED, Capacity, Consent, Purpose, holds, needs_answer
+from models.consents import ASSUMED, Capacity, Consent, Purpose, holds, needs_answer, whose_answers
 
 NOW = datetime(2027, 1, 5, 10, tzinfo=UTC)
 
@@ -53,3 +53,13 @@ def test_a_yes_holds_for_the_notice_that_it_was_given_to(purpose: Purpose, said:
 def test_the_answer_of_a_line_is_what_was_said() -> None:
     line = an_answer(Purpose.WHATSAPP, granted=True, version=1)
     assert line.answer.model_dump() == line.model_dump(exclude={"id", "number", "at"})
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_dependants_visit_is_used_for_nothing_more_than_itself_against_their_no(purpose: Purpose) -> None:
+    own = ("usr_1",)
+    assert whose_answers(purpose, "usr_1", None) == own
+    alone = purpose in {Purpose.CARE, Purpose.WHATSAPP}
+    assert whose_answers(purpose, "usr_1", "dep_1") == (own if alone else ("usr_1", "dep_1"))
+    if purpose is Purpose.PROMOTION:
+        assert not holds(purpose, None, 1), "never asked about a dependant, so never done"
