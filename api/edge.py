@@ -54,7 +54,7 @@ STALLED_SECONDS: Final = 60.0
 
 
 def arrived_at(request: Request) -> datetime:
-    """When this request came."""
+    """When this request came, to its last byte: once it is read, whoever sends that late comes late."""
     arrived: datetime = request.scope["visitnow.arrived_at"]
     return arrived
 
@@ -171,6 +171,8 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._scope["visitnow.arrived_at"] = datetime.now(UTC)
             if self._limit is not None and self._longest > MAX_BODY_BYTES:
                 again = asyncio.get_running_loop().time() + self._limits.first_byte
                 self._limit.reschedule(min(again, self._last_moment))

@@ -208,6 +208,28 @@ async def test_a_repetition_is_a_reuse(anybody: httpx.AsyncClient, employee: Acc
     assert database["audit"].count_documents(ended) == 1
 
 
+async def test_a_request_comes_when_it_is_whole(api: Api, anybody: httpx.AsyncClient, employee: Account) -> None:
+    """Whoever opens a request before the token is replaced, and sends it afterwards, is no other tab."""
+    first = await signed_in(anybody, employee)
+    body = json.dumps({"refresh_token": first["refresh_token"]}).encode()
+    url = httpx.URL(api.url)
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        fields = (f"Host: {url.host}:{url.port}", "Content-Type: application/json", f"Content-Length: {len(body)}")
+        head = ("POST /v1/auth/refresh HTTP/1.1", *fields, "Expect: 100-continue", "Connection: close", "", "")
+        writer.write("\r\n".join(head).encode())
+        assert b"100" in await reader.readuntil(b"\r\n\r\n"), "it waits for the body"
+        writer.write(body[:-1])
+        second = (await refresh(anybody, first["refresh_token"])).json()
+        writer.write(body[-1:])
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 401"), answer
+    assert Code.REFRESH_REUSED.encode() in answer
+    refused(await refresh(anybody, second["refresh_token"]), 401, Code.REFRESH_REUSED)
+
+
 @pytest.mark.parametrize("token", ["x", "ses_nobody.secret", "." * 90, "ses_a.b.c", "a" * 200])
 async def test_a_made_up_refresh_token_is_nothing(anybody: httpx.AsyncClient, token: str) -> None:
     refused(await refresh(anybody, token), 401, Code.TOKEN_INVALID)
