@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from adapters.backup.files import InstalledFiles
 from adapters.backup.store import BackupStore, part_name
 from adapters.connections import mongo_addresses
-from adapters.mongo.backups import MongoSnapshot
+from adapters.mongo.backups import RESTORING, MongoSnapshot
 from adapters.settings import Settings
 from adapters.tokens import Statements
 from cli.output import CommandError
@@ -65,7 +65,8 @@ async def back_up(settings: Settings, told: Told) -> Taken:
     reader = settings.backup_mongodb_url.get_secret_value() if settings.backup_mongodb_url is not None else None
     name = backup_id(datetime.now(UTC), secrets.token_hex(3))
     async with MongoSnapshot.taken(reader or addresses.url, addresses.database) as snapshot:
-        contents = [await _copied(snapshot, stores.data, name, one, told) for one in await snapshot.collections()]
+        there = await _whole(snapshot, addresses.database)
+        contents = [await _copied(snapshot, stores.data, name, one, told) for one in there]
         await _refuse_what_was_lost(stores.data, addresses.database, contents)
         # After the data: a key that opens any of it was there before.
         vault = await _copied_vault(stores.vault, reader or addresses.vault_url, addresses.vault_database, name, told)
@@ -86,6 +87,14 @@ async def back_up(settings: Settings, told: Told) -> Taken:
     return Taken(manifest, vault, tuple(await _remove_lapsed(settings, stores)))
 
 
+async def _whole(snapshot: MongoSnapshot, database: str) -> list[str]:
+    """Its collections. Raises `BackupError` for half of a restore: as the newest backup it would be restored."""
+    found = await snapshot.collections()
+    if RESTORING in found:
+        raise BackupError(f"{database} is being restored, or was and not to its end: there is half of it only")
+    return found
+
+
 async def _refuse_what_was_lost(store: BackupStore, database: str, contents: Sequence[Contents]) -> None:
     """An installation may be empty on its first day only, and is never without collections. Raises `BackupError`."""
     if not contents:
@@ -102,9 +111,8 @@ async def _refuse_what_was_lost(store: BackupStore, database: str, contents: Seq
 async def _copied_vault(store: BackupStore, url: str, database: str, name: str, told: Told) -> Manifest:
     """The keys, and what is to be signed of them."""
     async with MongoSnapshot.taken(url, database) as snapshot:
-        contents = [
-            await _copied(snapshot, store, name, one, told, BackupKind.VAULT) for one in await snapshot.collections()
-        ]
+        there = await _whole(snapshot, database)
+        contents = [await _copied(snapshot, store, name, one, told, BackupKind.VAULT) for one in there]
     return Manifest(
         id=name,
         kind=BackupKind.VAULT,

@@ -25,9 +25,10 @@ from cli.backup import taken_and_noted
 from cli.demo.acts import cancelled_in_time, paid_in_time
 from cli.demo.stage import Stage, StoryError, insist
 from cli.demo.views import AppointmentSeen
+from cli.outcome import Outcome, Tell
 from cli.output import CommandError, console, explained
-from cli.restore import Outcome, restored
-from cli.restoring import Target, Tell
+from cli.restore import restored
+from cli.restoring import Target
 from cli.seed.catalogues import full
 from cli.signals import ignore_signals, stoppable
 from cli.stack import LocalStack
@@ -88,7 +89,7 @@ class Rehearsal:
         }
         self._took: dict[str, float] = {}
         self._lines: list[str] = []
-        self.outcome: Outcome | None = None
+        self._outcome = Outcome()
         self.lost: timedelta | None = None
         """The recovery point: how far back the backup was when everything was lost."""
 
@@ -100,12 +101,12 @@ class Rehearsal:
     @property
     def faults(self) -> list[str]:
         """What must not be."""
-        return [] if self.outcome is None else self.outcome.faults
+        return self._outcome.faults
 
     @property
     def lines(self) -> list[str]:
         """What was done, in sentences."""
-        return [*([] if self.outcome is None else self.outcome.lines), *self._lines]
+        return [*self._outcome.lines, *self._lines]
 
     def play(self, *, temporal: bool) -> None:
         """Everything from the first booking to the first one after the disaster. Raises `StoryError` and others."""
@@ -119,7 +120,7 @@ class Rehearsal:
         with self._timed("fresh servers"):
             self._stack.lose_servers(temporal=temporal)
         with self._timed("restoring, verifying"):
-            self.outcome = asyncio.run(self._restore(temporal=temporal))
+            asyncio.run(self._restore(temporal=temporal))
         with self._timed("API and workers"):
             self._stack.resume()
         with self._timed("the first booking, paid"):
@@ -161,12 +162,12 @@ class Rehearsal:
         async with Stage(self._stack) as stage:
             return (await paid_in_time(stage, self._tell)).visit.id
 
-    async def _restore(self, *, temporal: bool) -> Outcome:
+    async def _restore(self, *, temporal: bool) -> None:
         settings = self.settings
         owner = self._stack.addresses.owner_mongodb_url(settings.database)
         if temporal:
             await schedules.apply(await connect_temporal(settings))
-        return await restored(settings, Target(owner, owner), None, self._tell)
+        await restored(settings, Target(owner, owner), None, self._tell, self._outcome)
 
     async def _see_it_live(self, appointment: str) -> None:
         """The booking of before is still in its workflow's hands: it can be cancelled, and its money goes back."""

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from activities.payments import OpenRefund, PaymentActivities, SettleRefund
 from adapters.connections import mongo_addresses, razorpay_gateway
-from adapters.mongo.promises import MongoPromises
 from adapters.mongo.repositories import Repositories
 from adapters.razorpay import RazorpayGateway
 from adapters.settings import Settings
@@ -53,7 +52,7 @@ async def moved_money(settings: Settings, since: datetime) -> MovedMoney:
             booked, sentence = await books.enter(refund)
             refunds += booked
             people += [sentence] if sentence else []
-        people += [one async for one in _unknown_payments(gateway, MongoPromises(stores.database), since - _CLOCKS)]
+        people += [one async for one in _unknown_payments(gateway, stores, since - _CLOCKS)]
     except (UnavailableError, GatewayError):
         people.append(f"the payment gateway did not say what moved since {since:%Y-%m-%d %H:%M:%S} UTC: look there")
     finally:
@@ -114,13 +113,13 @@ async def _refunds(gateway: RazorpayGateway, since: datetime) -> AsyncIterator[R
             yield one
 
 
-async def _unknown_payments(gateway: RazorpayGateway, known: MongoPromises, since: datetime) -> AsyncIterator[str]:
+async def _unknown_payments(gateway: RazorpayGateway, stores: Repositories, since: datetime) -> AsyncIterator[str]:
     """What was paid on orders that were opened since then for appointments that the database does not have."""
     skip = 0
     while orders := await gateway.orders_since(since, skip):
         skip += len(orders)
         for order in orders:
-            if await known.has_appointment(order.receipt):
+            if await stores.appointments.find(_AFTERWARDS, order.receipt, open_sealed=False) is not None:
                 continue
             for fact in await gateway.payments_of(order.id):
                 if fact.status in _MONEY:

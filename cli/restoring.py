@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from adapters.backup.files import InstalledFiles
 from adapters.backup.store import BackupStore
-from adapters.connections import connect_temporal, mongo_addresses
+from adapters.connections import mongo_addresses
 from adapters.mongo.backups import MongoTarget
 from adapters.mongo.client import open_client
 from adapters.mongo.invariants import MongoInvariants
-from adapters.mongo.promises import MongoPromises
-from adapters.mongo.repositories import Repositories
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.seal_heads import StoredSealHeads
 from adapters.settings import Settings
-from adapters.temporal.search_attributes import register_search_attributes
 from cli.backing_up import listed_files, places
+from cli.outcome import Outcome, Tell
 from cli.output import CommandError
 from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
-from models.deletions import GONE, DeletionRef
-from models.identity import System
-from models.promises import Kept, Promise, PromiseKind, compared
-from workflows import attributes
-from workflows.reviving import Reviver
 
 ASIDE: Final = "audit-seals-set-aside"
 """Where copies of seals go whose entries are lost: nobody may take them for seals of the restored chain."""
@@ -34,12 +26,8 @@ ASIDE: Final = "audit-seals-set-aside"
 SIGNED_IN: Final = "sessions"
 """Not kept: one that was ended after the backup would be open again, so everybody signs in anew."""
 
-_REVIVING: Final = System("visits and deletions whose workflows were lost are taken up again")
-_TAKEN_UP: Final = frozenset({PromiseKind.APPOINTMENT, PromiseKind.DELETION})
 _CLOCKS: Final = timedelta(seconds=5)
 """How far a new server's clock may be behind: its stamps must come after those that are restored."""
-
-Tell = Callable[[str], None]
 
 
 class Target(NamedTuple):
@@ -76,17 +64,21 @@ async def chosen(settings: Settings, backup: str | None) -> Manifest:
     return await store.manifest(BackupKind.DATA, backup)
 
 
-async def restore(settings: Settings, target: Target, manifest: Manifest, tell: Tell) -> Restored:
+async def restore(
+    settings: Settings, target: Target, manifest: Manifest, tell: Tell, outcome: Outcome | None = None
+) -> Restored:
     """Put it back: data, indexes, files, and the keys last. Raises `CommandError` where there is anything already.
 
     Without keys nothing that is sealed opens: whoever is interrupted leaves nothing that anybody could read.
+    `outcome` hears what is found when it is.
     """
-    addresses, stores = mongo_addresses(settings), places(settings)
-    data = MongoTarget(target.owner_url, addresses.database)
-    vault = MongoTarget(target.vault_owner_url, addresses.vault_database)
+    outcome = outcome or Outcome()
+    await refuse_half(settings, target)
+    stores, (data, vault) = places(settings), _targets(settings, target)
     try:
-        await _refuse_unless_empty(data, addresses.database, manifest)
+        await _refuse_unless_empty(data, manifest)
         opening = await _keys_for(stores.vault, vault)
+        await data.begin(manifest.id)
         for one in manifest.contents:
             tell(f"putting back {one.name}")
             await _restored(stores.data, data, one)
@@ -98,25 +90,54 @@ async def restore(settings: Settings, target: Target, manifest: Manifest, tell: 
         ]
         tell("making indexes")
         differences += await data.ensure_indexes()
+        outcome.blame(*differences)
         await data.empty(SIGNED_IN)
         tell("putting files back")
         files = await _restore_files(settings, stores.data, manifest)
         aside = await _set_seals_aside(settings, manifest)
+        if aside:
+            outcome.tell(f"seals whose entries are lost were set aside: {', '.join(aside)}")
         tell("looking at times, money and books")
         broken = await MongoInvariants(data.database).broken(datetime.now(UTC))
+        outcome.blame(*broken)
         tell("putting the keys back")
         keys = None if opening is None else await _restore_keys(stores.vault, vault, opening)
+        await data.end()
     finally:
         data.close()
         vault.close()
     return Restored(manifest, keys, files, tuple(aside), tuple(differences), tuple(broken))
 
 
-async def _refuse_unless_empty(data: MongoTarget, database: str, manifest: Manifest) -> None:
+async def refuse_half(settings: Settings, target: Target) -> None:
+    """Raises `CommandError` where a restore began and did not come to its end."""
+    halves = []
+    for one in _targets(settings, target):
+        try:
+            halves += [one.name] if await one.restoring() is not None else []
+        finally:
+            one.close()
+    if halves:
+        half = " and ".join(halves)
+        raise CommandError(
+            f"a restore into {half} began and did not come to its end: drop {half}, nothing else, and begin again"
+        )
+
+
+def _targets(settings: Settings, target: Target) -> tuple[MongoTarget, MongoTarget]:
+    """The data's and the vault's."""
+    addresses = mongo_addresses(settings)
+    return (
+        MongoTarget(target.owner_url, addresses.database),
+        MongoTarget(target.vault_owner_url, addresses.vault_database),
+    )
+
+
+async def _refuse_unless_empty(data: MongoTarget, manifest: Manifest) -> None:
     occupied = await data.occupied()
     if occupied:
         raise CommandError(
-            f"the database {database} is not empty ({', '.join(occupied[:5])}{'…' if occupied[5:] else ''}): "
+            f"the database {data.name} is not empty ({', '.join(occupied[:5])}{'…' if occupied[5:] else ''}): "
             "a restore only ever fills an empty one; name another by VISITNOW_DATABASE, or drop it yourself"
         )
     if await data.clock() < manifest.taken_at - _CLOCKS:
@@ -137,8 +158,10 @@ async def _keys_for(store: BackupStore, vault: MongoTarget) -> Manifest | None:
 
 
 async def _restore_keys(store: BackupStore, vault: MongoTarget, manifest: Manifest) -> int:
+    await vault.begin(manifest.id)
     for one in manifest.contents:
         await _restored(store, vault, one)
+    await vault.end()
     return manifest.documents
 
 
@@ -176,44 +199,3 @@ async def _set_seals_aside(settings: Settings, manifest: Manifest) -> list[str]:
     finally:
         client.close()
     return aside
-
-
-async def promises_kept(settings: Settings) -> Kept:
-    """What is open in the database against the workflows that run; lost ones of visits and deletions begin anew.
-
-    Raises `UnavailableError`.
-    """
-    addresses, temporal = mongo_addresses(settings), await connect_temporal(settings)
-    stores = Repositories.connect(addresses, on_time_changed=_nobody, appname="visitnow-promises")
-    known = MongoPromises(stores.database)
-    try:
-        await register_search_attributes(temporal)  # a new Temporal knows none
-        running: Mapping[str, str | None] = {
-            one.id: one.typed_search_attributes.get(attributes.BOOKING_STATE)
-            async for one in temporal.list_workflows('ExecutionStatus = "Running"')
-        }
-        unknown = [
-            one
-            for one in running
-            if one.startswith("booking:") and not await known.has_appointment(one.removeprefix("booking:"))
-        ]
-        promises = [one async for one in known.each(datetime.now(UTC))]
-        lost = [one for one in promises if one.kind in _TAKEN_UP and one.workflow_id not in running]
-        reviver = Reviver(temporal)
-        revived = [one.workflow_id for one in lost if await _revived(reviver, stores, one)]
-        return compared(promises, running, unknown, frozenset(revived))
-    finally:
-        await stores.close()
-
-
-async def _revived(reviver: Reviver, stores: Repositories, lost: Promise) -> bool:
-    if lost.kind is PromiseKind.DELETION:
-        deletion = await stores.deletions.find(_REVIVING, lost.id)
-        # One that has not taken effect may have been taken back since.
-        return deletion is not None and deletion.state in GONE and await reviver.resume(DeletionRef.of(deletion))
-    found = await stores.appointments.find(_REVIVING, lost.id, open_sealed=False)
-    return found is not None and await reviver.revive(found)
-
-
-async def _nobody(practitioner_id: str) -> None:
-    """Looking changes nobody's time."""

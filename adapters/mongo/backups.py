@@ -36,6 +36,9 @@ _SYSTEM: Final = "system."
 _TOO_OLD: Final = frozenset({239, 246})
 """SnapshotTooOld, SnapshotUnavailable."""
 
+RESTORING: Final = "restoring"
+"""A collection that is there only while a database is being restored: its one document is named like the backup."""
+
 SECONDS: Final = 600
 """A backup waits for no person: building a large collection's index may take minutes."""
 
@@ -141,6 +144,11 @@ class MongoTarget:
         self._client.close()
 
     @property
+    def name(self) -> str:
+        """The database's."""
+        return self._database.name
+
+    @property
     def database(self) -> Database:
         """What is restored, for whoever looks into it afterwards."""
         return self._database
@@ -150,6 +158,22 @@ class MongoTarget:
         """Collections in which there is anything."""
         names = [one for one in await self._database.list_collection_names() if not one.startswith(_SYSTEM)]
         return sorted([one for one in names if await self._database[one].find_one({}, {"_id": 1}) is not None])
+
+    @answering
+    async def restoring(self) -> str | None:
+        """The backup whose restore began here and has not come to its end."""
+        found = await self._database[RESTORING].find_one()
+        return None if found is None else str(found["_id"])
+
+    @answering
+    async def begin(self, backup: str) -> None:
+        """From now on whoever looks sees that this is half of something."""
+        await self._database[RESTORING].insert_one({"_id": backup})
+
+    @answering
+    async def end(self) -> None:
+        """It is whole."""
+        await self._database[RESTORING].drop()
 
     @answering
     async def clock(self) -> datetime:

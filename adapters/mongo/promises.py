@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from adapters.mongo.client import Database, Document
+from adapters.mongo.backups import SECONDS
+from adapters.mongo.client import Database, Document, answering, open_client
 from models.ids import (
     booking_workflow_id,
     deletion_workflow_id,
@@ -26,10 +27,12 @@ class _Open(NamedTuple):
     collection: str
     query: Document
     workflow_id: Callable[[str], str]
+    hint: str | None = None
+    """An index of such things only, which nobody would choose for that query."""
 
 
 _OPEN: Final = (
-    _Open(PromiseKind.REFUND, "refunds", {"is_open": True}, refund_workflow_id),
+    _Open(PromiseKind.REFUND, "refunds", {"is_open": True}, refund_workflow_id, "open"),
     _Open(PromiseKind.LEAVE, "leaves", {"state": {"$in": ["taking", "ending"]}}, leave_workflow_id),
     # A notice's tries are its workflow's business, and that ends with the message's time.
     _Open(PromiseKind.MESSAGE, "notifications", {"state": "queued", "notice_id": None}, message_workflow_id),
@@ -46,20 +49,36 @@ _PLANNED: Final = ("held", "confirmed", "checked_in", "in_consultation", "no_sho
 
 
 class MongoPromises:
-    """Walks through what is open; ids and states only."""
+    """Walks through what is open; ids and states only.
 
-    def __init__(self, database: Database) -> None:
-        """Any account that may read it."""
-        self._database = database
+    Some of it no index serves: whole collections are read, once in a disaster, and that may take its time.
+    """
 
-    async def each(self, at: datetime) -> AsyncIterator[Promise]:
-        """All of them, appointments first."""
+    def __init__(self, url: str, database: str) -> None:
+        """Any account that may read it; connects with its first use."""
+        self._client = open_client(url, "visitnow-promises", within=SECONDS)
+        self._database: Database = self._client[database]
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    async def all(self, at: datetime) -> list[Promise]:
+        """Appointments first. Raises `UnavailableError`."""
         planned: Document = {"state": {"$in": list(_PLANNED)}, "closes_at": {"$gt": at}}
-        for one in (_Open(PromiseKind.APPOINTMENT, "appointments", planned, booking_workflow_id), *_OPEN):
-            async for found in self._database[one.collection].find(one.query, {"state": 1}):
-                name = str(found["_id"])
-                yield Promise(one.kind, name, str(found["state"]), one.workflow_id(name))
+        appointments = _Open(PromiseKind.APPOINTMENT, "appointments", planned, booking_workflow_id)
+        return [promise for one in (appointments, *_OPEN) for promise in await self._open(one)]
 
+    @answering
+    async def _open(self, one: _Open) -> list[Promise]:
+        found = self._database[one.collection].find(one.query, {"state": 1}, hint=one.hint)
+        return [
+            Promise(one.kind, name, str(document["state"]), one.workflow_id(name))
+            async for document in found
+            for name in (str(document["_id"]),)
+        ]
+
+    @answering
     async def has_appointment(self, appointment_id: str) -> bool:
-        """Whether the database knows of it at all."""
+        """Whether the database knows of it at all. Raises `UnavailableError`."""
         return await self._database["appointments"].find_one({"_id": appointment_id}, {"_id": 1}) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
+from typer.testing import CliRunner, Result
 
 from activities.compliance import AuditActivities, SealEverything
 from adapters.connections import mongo_addresses
@@ -26,7 +28,9 @@ from adapters.settings import Settings
 from adapters.storage import open_store
 from adapters.tokens import Statements
 from cli.backing_up import Taken, back_up
+from cli.main import app
 from cli.restoring import Restored, Target, chosen, restore
+from cli.running import environment_of
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import an_entry
 from tests.stack import Json, eventually, settings_over
@@ -142,3 +146,10 @@ class Town:
         }
         settings = settings_over(self._servers, f"{self._database}_{number}", **{**values, **changes})
         return Place(settings, self._servers, self._owner)
+
+
+def typed(place: Place, *words: str, **variables: str) -> Result:
+    """A command, as an operator types it with the settings of the environment."""
+    settings = {**environment_of(place.settings), "COLUMNS": "200", **variables}
+    nothing: Mapping[str, str | None] = {"VISITNOW_PROFILE": "development"}
+    return CliRunner().invoke(app, list(words), env={**nothing, **settings})

@@ -3,62 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
-from typer.testing import CliRunner, Result
 
-from cli.main import app
-from cli.running import environment_of
-from tests.disaster.support import Place, Town
-
-
-def _typed(place: Place, *words: str, **variables: str) -> Result:
-    settings = {**environment_of(place.settings), "COLUMNS": "200", **variables}
-    nothing: Mapping[str, str | None] = {"VISITNOW_PROFILE": "development"}
-    return CliRunner().invoke(app, list(words), env={**nothing, **settings})
+from tests.disaster.support import Place, Town, typed
 
 
 def test_a_backup_is_made_listed_and_restored(lived_in: Place, town: Town) -> None:
-    made = _typed(lived_in, "backup")
+    made = typed(lived_in, "backup")
     assert made.exit_code == 0, made.output
     assert re.search(r"documents .* as they were at .* 2 keys, 5 files", made.output)
     [noted] = [one for one in lived_in.all("audit") if one["action"] == "backup.made"]
     assert noted["target"].removeprefix("backup:") in made.output
-    assert _typed(lived_in, "backup", "list", "--within", "1").exit_code == 0
+    assert typed(lived_in, "backup", "list", "--within", "1").exit_code == 0
     fresh = town.place(temporal_namespace=lived_in.settings.temporal_namespace)
-    restored = _typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
+    restored = typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
     assert restored.exit_code == 0, restored.output
     assert "2 keys; 5 files that were missing" in restored.output
     assert "35 entries of 3 tenants under 2 seals were looked at" in restored.output
     assert "the payment gateway did not say what moved since" in restored.output
     [noted] = [one for one in fresh.all("audit") if one["action"] == "backup.restored"]
     assert noted["why"].startswith("as it was at ")
-    again = _typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
+    again = typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
     assert again.exit_code == 1
     assert "is not empty" in again.output
 
 
 def test_a_newcomer_has_a_backup_on_the_first_day(lived_in: Place, town: Town) -> None:
     """Another installation's backups at the same place say nothing about this one."""
-    assert _typed(lived_in, "backup").exit_code == 0
+    assert typed(lived_in, "backup").exit_code == 0
     fresh = town.place()
-    unmade = _typed(fresh, "backup")
+    unmade = typed(fresh, "backup")
     assert (unmade.exit_code, "visitnow migrate" in unmade.output) == (1, True), unmade.output
-    assert _typed(fresh, "migrate", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url).exit_code == 0
-    made = _typed(fresh, "backup")
+    assert typed(fresh, "migrate", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url).exit_code == 0
+    made = typed(fresh, "backup")
     assert made.exit_code == 0, made.output
     assert re.search(r"documents .* as they were at .* 0 keys, 0 files", made.output)
 
 
 def test_without_a_backup_there_is_an_alarm(lived_in: Place) -> None:
-    late = _typed(lived_in, "backup", "list", "--within", "1")
+    late = typed(lived_in, "backup", "list", "--within", "1")
     assert late.exit_code == 1
     assert "no backup of the data and the vault since" in late.output
-    assert _typed(lived_in, "restore").exit_code == 1
+    assert typed(lived_in, "restore").exit_code == 1
 
 
 def test_who_makes_backups_can_change_nothing(lived_in: Place) -> None:
