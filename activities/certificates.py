@@ -66,9 +66,7 @@ class Certificates:
     async def issue(self, deletion_id: str, at: datetime) -> Deletion:
         """Sign what a deletion that has ended comes to. Raises `not_found`."""
         for _ in range(_MOST_AT_ONCE):
-            deletion = await self._deletions.find(CERTIFYING, deletion_id)
-            if deletion is None:
-                raise not_found()
+            deletion = await self._there(deletion_id)
             said = deletion.model_copy(
                 update={
                     "erased_at": deletion.erased_at or at,
@@ -93,40 +91,56 @@ class Certificates:
         return max(destroyed) + self._backups if destroyed else None
 
     async def due(self, now: datetime, limit: int) -> list[Due]:
-        """What was left behind and is to go now; what a hold keeps stays, and its new time is put on paper."""
+        """What was left behind and is to go now; what a hold keeps, or keeps no more, has its new end on paper."""
         due = list[Due]()
-        for one in await self._deletions.retained_due(CERTIFYING, now, limit):
-            holds = await self._holds.standing(CERTIFYING, one.subject_id, now)
-            hold = held_by(holds, one.retained_under, now)
-            if hold is None:
-                due.append(one)
-                continue
-            kept = {"until": hold.until, "hold_id": hold.id}
-            await self._settle(one.deletion_id, one.retained_under, kept)
-            await self.issue(one.deletion_id, now)
+        for deletion_id in await self._deletions.retained_due(CERTIFYING, now, limit):
+            deletion = await self._under_holds(deletion_id, now)
+            left = [one for one in deletion.retained if one.erased_at is None and one.until <= now]
+            due += [Due(deletion_id, deletion.subject_id, one.retained_under) for one in left]
         return due
+
+    async def _under_holds(self, deletion_id: str, now: datetime) -> Deletion:
+        """What it leaves behind, with the holds that stand now.
+
+        They are read after the deletion, which changes when one is lifted: what is noted here was true of both.
+        """
+        for _ in range(_MOST_AT_ONCE):
+            deletion = await self._there(deletion_id)
+            holds = await self._holds.standing(CERTIFYING, deletion.subject_id, now)
+            after = tuple(
+                one.under(held_by(holds, one.retained_under, now)) if one.erased_at is None else one
+                for one in deletion.retained
+            )
+            if await self._deletions.settle(CERTIFYING, deletion, after):
+                return deletion if after == deletion.retained else await self.issue(deletion_id, now)
+        msg = "the deletion changes faster than it can be settled"
+        raise UnavailableError(msg)
 
     async def amend(
         self, deletion_id: str, retained_under: RetentionClass, receipts: Sequence[ErasureReceipt], at: datetime
     ) -> Deletion:
         """Say that what stayed under that rule is gone too; the certificate is issued anew."""
         await self._deletions.receive(CERTIFYING, deletion_id, receipts)
-        await self._settle(deletion_id, retained_under, {"erased_at": at})
+        await self._settle(deletion_id, retained_under, at)
         return await self.issue(deletion_id, at)
 
-    async def _settle(self, deletion_id: str, retained_under: RetentionClass, change: dict[str, object]) -> None:
+    async def _settle(self, deletion_id: str, retained_under: RetentionClass, at: datetime) -> None:
         for _ in range(_MOST_AT_ONCE):
-            deletion = await self._deletions.find(CERTIFYING, deletion_id)
-            if deletion is None:
-                raise not_found()
-            after = tuple(_changed(one, retained_under, change) for one in deletion.retained)
+            deletion = await self._there(deletion_id)
+            after = tuple(_without(one, retained_under, at) for one in deletion.retained)
             if after == deletion.retained or await self._deletions.settle(CERTIFYING, deletion, after):
                 return
         msg = "the deletion changes faster than it can be settled"
         raise UnavailableError(msg)
 
+    async def _there(self, deletion_id: str) -> Deletion:
+        deletion = await self._deletions.find(CERTIFYING, deletion_id)
+        if deletion is None:
+            raise not_found()
+        return deletion
 
-def _changed(retained: Retained, retained_under: RetentionClass, change: dict[str, object]) -> Retained:
+
+def _without(retained: Retained, retained_under: RetentionClass, at: datetime) -> Retained:
     if retained.retained_under is not retained_under or retained.erased_at is not None:
         return retained
-    return retained.model_copy(update=change)
+    return retained.model_copy(update={"erased_at": at})

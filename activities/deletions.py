@@ -285,9 +285,18 @@ class DeletionActivities:
         with typed_failures():
             deletion = await self._advance(step, DeletionState.ERASING)
             await self._deletions.plan(Subject(about.subject_id), about.deletion_id, step.plan.retained)
+            await self._look_again(about, step)
             await self._deletions.note_waiting(Subject(about.subject_id), about.deletion_id, ())
             planned = deletion.model_copy(update={"retained": step.plan.retained})
             await self._certificates.log(planned, step.at, step.plan.due)
+
+    async def _look_again(self, about: DeletionRef, step: Decided) -> None:
+        """A hold that was lifted after the plan and before it was noted found nothing to free."""
+        held = {one.hold_id for one in step.plan.retained if one.hold_id is not None}
+        if held:
+            held -= {one.id for one in await self._holds_on(about, self._clock())}
+        for hold_id in held:
+            await self._deletions.look_again(FORGETTING, about.subject_id, hold_id, step.at)
 
     @activity.defn(name="deletions.forget_child")
     async def forget_child(self, step: Step) -> list[ErasureReceipt]:

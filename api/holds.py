@@ -79,9 +79,11 @@ class Holding:
         return kept
 
     async def lift(self, request: Request, caller: Principal, hold_id: str) -> None:
-        """End one before its time. Raises `not_found`."""
+        """End one before its time; what it kept has its own time again. Raises `not_found`."""
         await self._audit.act(request, caller, f"hold:{hold_id}")
-        lifted = await self._holds.lift(Tenant(PLATFORM), hold_id, caller.subject, datetime.now(UTC))
+        now = datetime.now(UTC)
+        lifted = await self._holds.lift(Tenant(PLATFORM), hold_id, caller.subject, now)
+        await self._deletions.look_again(HOLDING, await self._account_of(lifted), hold_id, now)
         await self._tell(lifted)
 
     async def standing(self, request: Request, caller: Principal, subject_id: str | None) -> Sequence[LegalHold]:
@@ -89,13 +91,16 @@ class Holding:
         await self._audit.act(request, caller, f"holds:{subject_id or 'all'}")
         return await self._holds.standing(Tenant(PLATFORM), subject_id, datetime.now(UTC))
 
+    async def _account_of(self, hold: LegalHold) -> str:
+        """The account whose deletions it may be in the way of."""
+        return hold.account_id or await self._answering_for(hold.subject_id) or hold.subject_id
+
     async def _answering_for(self, subject_id: str) -> str | None:
         """Whose account what is kept of a child lies with; None for whoever has one, or is not there."""
         child = await self._children.find(HOLDING, subject_id)
         return None if child is None else child.subject_id
 
     async def _tell(self, hold: LegalHold) -> None:
-        account_id = hold.account_id or await self._answering_for(hold.subject_id) or hold.subject_id
-        for one in await self._deletions.of_subject(HOLDING, account_id):
+        for one in await self._deletions.of_subject(HOLDING, await self._account_of(hold)):
             if one.state in OPEN and one.confirmed_at is not None:
                 await self._gateway.changed(one.id)

@@ -87,7 +87,16 @@ class Retained(Model):
     until: UtcDatetime
     hold_id: Id | None = None
     """The legal hold that keeps it beyond its own time."""
+    own_until: UtcDatetime | None = None
+    """The end of its own time, where a hold stands; None also where a hold was noted before that was."""
     erased_at: UtcDatetime | None = None
+
+    def under(self, hold: LegalHold | None) -> Retained:
+        """What it comes to with the hold that stands on it now; without any it has its own time again."""
+        own = self.own_until or self.until
+        if hold is None:
+            return self.model_copy(update={"until": own, "hold_id": None, "own_until": None})
+        return self.model_copy(update={"until": max(own, hold.until), "hold_id": hold.id, "own_until": own})
 
 
 RULES: Final[Mapping[RetentionClass, str]] = {
@@ -274,9 +283,7 @@ def child_plan(policy: TenantPolicy, times: Times, holds: Sequence[LegalHold], n
 
 def _staying(retained_under: RetentionClass, until: datetime, hold: LegalHold | None) -> Retained:
     """What stays under its rule until then, or for as long as a hold on it stands."""
-    longest = until if hold is None else max(until, hold.until)
-    hold_id = None if hold is None else hold.id
-    return Retained(retained_under=retained_under, rule=RULES[retained_under], until=longest, hold_id=hold_id)
+    return Retained(retained_under=retained_under, rule=RULES[retained_under], until=until).under(hold)
 
 
 def certificate_of(deletion: Deletion, at: datetime, *, issuer: str) -> dict[str, object]:

@@ -82,8 +82,12 @@ class Deletions(Protocol):
         """Keep what it now says, signed; False where it has changed since it was read."""
         ...
 
-    async def retained_due(self, scope: Scope, before: datetime, limit: int) -> list[Due]:
-        """What was left behind and whose time is over, oldest first."""
+    async def retained_due(self, scope: Scope, before: datetime, limit: int) -> list[str]:
+        """The deletions that left something behind which is to be looked at now, oldest first."""
+        ...
+
+    async def look_again(self, scope: Scope, subject_id: str, hold_id: str, at: datetime) -> None:
+        """Have looked at what an account's deletion left behind under that hold, which stands no more."""
         ...
 
     async def leaving(self, scope: Scope, since: datetime) -> Mapping[str, DeletionState]:

@@ -29,7 +29,6 @@ from models.deletions import (
     audit_of_deletion,
     sources_of,
 )
-from models.deletions_ports import Due
 from models.erasure import STORES, ErasureReceipt, Store
 from models.errors import UnavailableError, not_found
 from models.identity import PLATFORM, Scope, Subject, System
@@ -232,21 +231,26 @@ class MongoDeletions:
         return await self._set(scope, {"_id": deletion.id, "version": deletion.version}, values)
 
     @answering
-    async def retained_due(self, scope: Scope, before: datetime, limit: int) -> list[Due]:
+    async def retained_due(self, scope: Scope, before: datetime, limit: int) -> list[str]:
         """One read of an index of what was left behind."""
         found = self._deletions.find(
-            scoped(scope, {"next_due": {"$type": "date", "$lte": before}}),
-            {"subject_id": 1, "retained": 1},
+            scoped(scope, {"next_due": {"$type": "date", "$lte": before}, "state": DeletionState.ERASED}),
+            {"_id": 1},
             sort=[("next_due", ASCENDING)],
             limit=limit,
             comment=reason_of(scope),
         )
-        return [
-            Due(str(one["_id"]), str(one["subject_id"]), left.retained_under)
-            for one in await found.to_list(None)
-            for left in _retained(one)
-            if left.erased_at is None and left.until <= before
-        ]
+        return [str(one["_id"]) for one in await found.to_list(None)]
+
+    @answering
+    async def look_again(self, scope: Scope, subject_id: str, hold_id: str, at: datetime) -> None:
+        """One update of the account's own deletions; what stays of a child goes record by record."""
+        held: Document = {"$elemMatch": {"hold_id": hold_id, "erased_at": None}}
+        await self._deletions.update_many(
+            scoped(scope, {"subject_id": subject_id, "dependant_id": None, "retained": held}),
+            {"$set": {"next_due": at}, "$inc": {"version": 1}},
+            comment=reason_of(scope),
+        )
 
     @answering
     async def leaving(self, scope: Scope, since: datetime) -> Mapping[str, DeletionState]:
@@ -385,11 +389,6 @@ def _left_behind(retained: Sequence[Retained], dependant_id: str | None) -> Docu
     # What stays of somebody without an account goes record by record, with whose account it is.
     waiting = [one.until for one in retained if one.erased_at is None and dependant_id is None]
     return {"retained": [one.model_dump() for one in retained], "next_due": min(waiting, default=None)}
-
-
-def _retained(found: Document) -> list[Retained]:
-    listed = found.get("retained")
-    return [Retained.model_validate(one) for one in listed] if isinstance(listed, list) else []
 
 
 def _receipts(found: Document) -> list[object]:

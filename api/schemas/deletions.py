@@ -57,7 +57,7 @@ class RetainedView(BaseModel):
     @classmethod
     def of(cls, retained: Retained) -> Self:
         """As it stands now."""
-        kept = retained.model_dump(exclude={"hold_id"})
+        kept = retained.model_dump(exclude={"hold_id", "own_until"})
         return cls(**kept, legal_hold=retained.hold_id is not None)
 
 

@@ -215,9 +215,14 @@ class Farewell:
         money: Document = {"order_id": None, "captured": 60_000, "refunds": []}
         await self.stores.database["appointments"].insert_one({**visit, **times, **money})
 
-    async def holds(self, subject_id: str, lasts: timedelta) -> LegalHold:
-        """A court has asked for everything of somebody."""
-        return await self.stores.holds.place(TEST, a_hold(subject_id, None, now(), now() + lasts))
+    async def holds(self, subject_id: str, lasts: timedelta, kept: RetentionClass | None = None) -> LegalHold:
+        """A court has asked for everything of somebody, or for one class of it."""
+        return await self.stores.holds.place(TEST, a_hold(subject_id, kept, now(), now() + lasts))
+
+    async def lifts(self, hold: LegalHold) -> None:
+        """It asks for it no more; workflows are not told."""
+        await self.stores.holds.lift(TEST, hold.id, "usr_admin", now())
+        await self.stores.deletions.look_again(TEST, hold.subject_id, hold.id, now())
 
 
 async def forgotten(desk: Farewell) -> Deletion:
@@ -252,7 +257,7 @@ async def held(desk: Farewell) -> Deletion:
     deletion, handle = await desk.leaves(timedelta(seconds=2))
     hold = await desk.holds(deletion.subject_id, timedelta(days=30))
     await desk.until(deletion.id, DeletionState.LEGAL_HOLD)
-    await desk.stores.holds.lift(TEST, hold.id, "usr_admin", now())
+    await desk.lifts(hold)
     await handle.signal(DeletionWorkflow.changed)
     await handle.result()
     return deletion

@@ -257,6 +257,29 @@ async def test_a_hold_keeps_everything_until_it_is_lifted(stack: Stack) -> None:
         _refused(await clinic.post("/v1/legal-holds", json=wanted), 403, Code.FORBIDDEN)
 
 
+async def test_what_only_a_lifted_hold_keeps_is_looked_at_the_next_day(stack: Stack) -> None:
+    set_policy(stack, deletion_grace_seconds=1, retention_seconds={**NOTHING, "clinical": 600})
+    async with somebody_new(stack, "Freed Farida") as leaver, stack.client("admin") as admin:
+        await book(stack, leaver.client, FREE)
+        until = (datetime.now(UTC) + timedelta(days=10_000)).replace(microsecond=0)
+        why = {"reason": "court_order", "reference": "OS/12/2031", "until": until.isoformat()}
+        wanted = {"subject_id": leaver.id, "retained_under": "clinical", **why}
+        hold = ok(await admin.post("/v1/legal-holds", json=wanted), 201)
+        await leaver.confirms()
+        [kept] = (await leaver.forgotten())["retained"]
+        assert (datetime.fromisoformat(kept["until"]), kept["legal_hold"]) == (until, True)
+        assert _looked_at_next(stack, leaver) == until
+        assert (await admin.delete(f"/v1/legal-holds/{hold['id']}")).status_code == 204
+        assert _looked_at_next(stack, leaver) <= datetime.now(UTC)
+
+
+def _looked_at_next(stack: Stack, leaver: Leaver) -> datetime:
+    found = stack.db.deletions.find_one({"_id": leaver.deletion})
+    assert found is not None
+    assert isinstance(found["next_due"], datetime)
+    return found["next_due"]
+
+
 @pytest.mark.parametrize("outcome", [pytest.param("authorized", marks=pytest.mark.fault_matrix), "captured"])
 async def test_a_booking_is_being_paid_meanwhile(stack: Stack, outcome: str) -> None:
     """Money that comes while the account closes is left to its payer or goes back; nothing is erased before."""

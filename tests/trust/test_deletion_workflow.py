@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
-from activities.deletions import Step
+from activities.deletions import Decided, Step
 from adapters.settings import Settings
 from adapters.tokens import Statement
 from models.data_classes import RetentionClass
@@ -32,7 +32,8 @@ from tests.trust.forgetting import MEANWHILE, NOTHING_STAYS, TEST, Farewell, clo
 from workflows.deletions import DeletionWorkflow
 from workflows.reviving import Reviver
 
-CLASSES = set(RetentionClass) - {RetentionClass.NONE}
+_R = RetentionClass
+CLASSES = set(_R) - {_R.NONE}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -97,10 +98,54 @@ async def test_what_a_hold_keeps_is_not_due_and_says_so(desk: Farewell) -> None:
     [left] = await handle.result()
     assert left.retained_under is RetentionClass.IDENTITY
     hold = await desk.holds(deletion.subject_id, timedelta(days=30))
-    assert [one for one in await desk.certificates.due(left.until, 100) if one.deletion_id == deletion.id] == []
+    assert await _due(desk, deletion.id, left.until) == []
     prolonged = await desk.found(deletion.id)
     assert [(one.until, one.hold_id) for one in prolonged.retained] == [(hold.until, hold.id)]
     assert prolonged.certificate_number == 2
+    await desk.lifts(hold)
+    assert await _due(desk, deletion.id, now()) == [], "its own time is not over"
+    shortened = await desk.found(deletion.id)
+    assert [(one.until, one.hold_id) for one in shortened.retained] == [(left.until, None)]
+    assert shortened.certificate_number == 3
+    assert await _due(desk, deletion.id, left.until) == [RetentionClass.IDENTITY]
+
+
+async def test_what_is_kept_only_by_a_hold_goes_when_that_is_lifted(desk: Farewell) -> None:
+    await desk.policy(MEANWHILE)
+    deletion, handle = await desk.leaves()
+    longer, shorter = [await desk.holds(deletion.subject_id, timedelta(days=days), _R.IDENTITY) for days in (30, 10)]
+    [left] = await handle.result()
+    assert (left.until, left.hold_id) == (longer.until, longer.id)
+    await desk.lifts(longer)
+    assert await _due(desk, deletion.id, now()) == []
+    assert [(one.until, one.hold_id) for one in (await desk.found(deletion.id)).retained] == [
+        (shorter.until, shorter.id)
+    ]
+    await desk.lifts(shorter)
+    later = now() + timedelta(minutes=11)
+    assert await _due(desk, deletion.id, later) == [_R.IDENTITY]
+    await desk.certificates.amend(deletion.id, _R.IDENTITY, (), later)
+    assert [(one.hold_id, one.erased_at) for one in (await desk.found(deletion.id)).retained] == [(None, later)]
+
+
+async def test_a_hold_that_is_lifted_while_it_is_decided_keeps_nothing(desk: Farewell) -> None:
+    await desk.policy(MEANWHILE)
+    deletion, handle = await desk.leaves(timedelta(days=7))
+    about = DeletionRef.of(await desk.until(deletion.id, DeletionState.GRACE))
+    await handle.terminate()
+    hold = await desk.holds(deletion.subject_id, timedelta(days=30), _R.IDENTITY)
+    await desk.stores.deletions.advance(TEST, deletion.id, DeletionState.RESTRICTED, now())
+    activities = ActivityEnvironment()
+    plan = await activities.run(desk.steps.plan, Step(about=about, at=now()))
+    assert [one.hold_id for one in plan.retained] == [hold.id]
+    await desk.lifts(hold)
+    await activities.run(desk.steps.decide, Decided(about=about, at=now(), plan=plan))
+    await activities.run(desk.steps.certify, Step(about=about, at=now()))
+    assert await _due(desk, deletion.id, now() + timedelta(minutes=11)) == [_R.IDENTITY]
+
+
+async def _due(desk: Farewell, deletion_id: str, at: datetime) -> list[RetentionClass]:
+    return [one.retained_under for one in await desk.certificates.due(at, 100) if one.deletion_id == deletion_id]
 
 
 async def test_second_thoughts(desk: Farewell) -> None:
@@ -148,7 +193,7 @@ async def test_a_hold_on_everything_waits_although_every_class_stays_anyway(desk
     waiting = await desk.until(deletion.id, DeletionState.LEGAL_HOLD, DeletionState.ERASED)
     assert waiting.state is DeletionState.LEGAL_HOLD
     assert not any(who == deletion.subject_id for one in desk.erasers.values() for who, _ in one.asked)
-    await desk.stores.holds.lift(TEST, hold.id, "usr_admin", now())
+    await desk.lifts(hold)
     await handle.signal(DeletionWorkflow.changed)
     assert {one.retained_under for one in await handle.result()} == CLASSES
 

@@ -82,6 +82,7 @@ def on_records(stores: Repositories, deletion: Deletion) -> dict[str, Call]:
         "deletions.settle": lambda scope: deletions.settle(scope, deletion, [what_stays()]),
         "deletions.certify": lambda scope: deletions.certify(scope, deletion, "a.b.c"),
         "deletions.retained_due": lambda scope: deletions.retained_due(scope, later, 5),
+        "deletions.look_again": lambda scope: deletions.look_again(scope, subject, "hld_lifted", later),
         "deletions.leaving": lambda scope: deletions.leaving(scope, DAY),
         "deletions.standing": lambda scope: deletions.standing(scope, subject),
         "deletions.restore": lambda scope: deletions.restore(scope, entry),
