@@ -109,8 +109,13 @@ class AuditLog:
         entry = self._entry(request, who, action, who.tenant_id, consent.id, consent.about)
         await self._trail.append([entry.model_copy(update={"id": f"aud_of_{consent.id}"})])
 
-    async def unknown(self, request: Request, action: AuditAction, target: str, tenant_id: str = PLATFORM) -> None:
-        """Note what somebody tried who has not proved who they are. Raises `UnavailableError`."""
+    async def unknown(
+        self, request: Request, action: AuditAction, target: str, tenant_id: str = PLATFORM, *, more: str | None = None
+    ) -> None:
+        """Note what somebody tried who has not proved who they are; `more` tells what they did prove.
+
+        Raises `UnavailableError`.
+        """
         entry = AuditEntry(
             id=random_id("aud"),
             tenant_id=tenant_id,
@@ -119,7 +124,7 @@ class AuditLog:
             actor_kind=ANYBODY,
             action=action,
             target=target,
-            why=_why(request),
+            why=_why(request) if more is None else f"{_why(request)}: {more}",
             origin=_network_of(request),
         )
         await self._trail.append([entry])

@@ -98,6 +98,7 @@ class CodecDesk:
             raise VisitNowError(Code.FORBIDDEN)
         credentials = await self._users.credentials(Subject(account.id), account.id)
         if self.needs_totp and (credentials is None or not credentials.needs_totp):
+            await self._audit.refusal(request, person, Permission.CODEC_USE)
             raise VisitNowError(Code.FORBIDDEN, "Set up an authenticator first (POST /v1/auth/totp)")
 
     async def signed_in(self, request: Request) -> Principal:

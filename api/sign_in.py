@@ -24,6 +24,7 @@ PER_ADDRESS: Final = Limit("sign_in_address", hits=600, seconds=600)
 """Whole villages share an address behind a carrier's translation."""
 PER_SITE: Final = Limit("sign_in_site", hits=6000, seconds=600)
 SIGNING_IN: Final = System("who signs in with this address")
+_RIGHT_PASSWORD: Final = "the password was right"  # noqa: S105  words of the audit, which tell a stolen password
 
 
 class Doors:
@@ -156,19 +157,20 @@ class SignIn:
         if until is not None:
             raise wait_until(until)
 
-    async def _refuse(self, request: Request, name: str, user_id: str | None) -> None:
+    async def _refuse(self, request: Request, name: str, user_id: str | None, more: str | None = None) -> None:
         await self._tries.take(SIGNING_IN, name, PASSWORD_BACKOFF, datetime.now(UTC))
         # Addresses that are nobody's are noted too, by the name of their counter: what takes longer tells who is known.
-        await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id or name)
+        await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id or name, more=more)
 
     async def _second_factor(self, request: Request, name: str, user_id: str, code: str | None) -> None:
         credentials = await self._users.credentials(Subject(user_id), user_id)
         if credentials is None or not credentials.needs_totp:
             return
         if code is None:
+            await self._audit.unknown(request, AuditAction.SIGN_IN_REFUSED, user_id, more=_RIGHT_PASSWORD)
             raise VisitNowError(Code.TOTP_REQUIRED)
         if not await self.spend_code(user_id, credentials, code):
-            await self._refuse(request, name, user_id)
+            await self._refuse(request, name, user_id, _RIGHT_PASSWORD)
             raise VisitNowError(Code.CREDENTIALS_INVALID)
 
     def _is_right(self, user_id: str, credentials: Credentials, code: str) -> bool:

@@ -361,11 +361,16 @@ async def _another_admin(stores: Repositories) -> Account:
     return account
 
 
-async def test_in_production_an_authenticator_is_needed(strict: Api, stores: Repositories) -> None:
+async def test_in_production_an_authenticator_is_needed(
+    strict: Api, stores: Repositories, database: Database[Json]
+) -> None:
     admin = await _another_admin(stores)
     async with strict.client() as client:
         without = await _sign_in(client, admin.email or "", PASSWORD)
         assert (without.status_code, "authenticator" in without.text) == (403, True)
+    refusal = database["audit"].find_one({"action": AuditAction.REFUSED, "actor": admin.id})
+    assert refusal is not None, "somebody has the password"
+    assert refusal["target"] == Permission.CODEC_USE
     async with strict.client(None, Authorization=f"Bearer {await signed_in(stores, strict.settings, admin)}") as own:
         secret = (await own.post("/v1/auth/totp", json={})).json()["secret"]
         code = pyotp.TOTP(secret).now()
@@ -375,6 +380,8 @@ async def test_in_production_an_authenticator_is_needed(strict: Api, stores: Rep
         assert (asked.status_code, "code of your authenticator" in asked.text) == (401, True)
         spent = await _sign_in(client, admin.email or "", PASSWORD, code)
         assert (spent.status_code, "is wrong" in spent.text) == (401, True)
+        refusals = database["audit"].find({"action": AuditAction.SIGN_IN_REFUSED, "target": admin.id})
+        assert [one["why"] for one in refusals] == ["POST /codec/sign-in: the password was right"] * 2
         later = pyotp.TOTP(secret).at(datetime.now(UTC) + timedelta(seconds=30))
         done = await _sign_in(client, admin.email or "", PASSWORD, later)
         assert done.status_code == 303, done.text
