@@ -69,6 +69,7 @@ class Profiles:
         if found is None:
             raise not_found()
         await self._check_stays(caller, dependant_id)
+        await self._dependants.mark_visits(Subject(caller.subject), found)
         return await self._written(caller, Dependant.model_validate({**dict(found), **fields}))
 
     async def _written(self, caller: Principal, dependant: Dependant) -> tuple[Dependant, str | None]:
@@ -76,6 +77,8 @@ class Profiles:
         if guardian is None and dependant.is_minor(datetime.now(UTC).date()):
             raise invalid("date_of_birth", "guardian_unnamed", "A child needs an adult with a name: give yours first")
         await self._dependants.put(Subject(caller.subject), dependant)
+        # What was booked before by these details is found from now on whatever becomes of them.
+        await self._dependants.mark_visits(Subject(caller.subject), dependant)
         return dependant, guardian
 
     async def details(self, caller: Principal, dependant_id: str) -> PatientDetails:
@@ -89,9 +92,16 @@ class Profiles:
         """The id of the caller's dependant whose details these are; None where they are none's."""
         return meant_by(patient, await self.dependants(caller))
 
+    async def mark_visits(self, caller: Principal, dependant_id: str) -> None:
+        """Have their visits of before count as theirs: those that were booked by nothing but their details."""
+        found = await self._dependants.find(Subject(caller.subject), dependant_id)
+        if found is not None:
+            await self._dependants.mark_visits(Subject(caller.subject), found)
+
     async def remove(self, caller: Principal, dependant_id: str) -> None:
         """Forget one. Raises `not_found`, and `account_leaving` where that is under way with all that is theirs."""
         await self._check_stays(caller, dependant_id)
+        await self.mark_visits(caller, dependant_id)
         if not await self._dependants.remove(Subject(caller.subject), dependant_id):
             raise not_found()
 

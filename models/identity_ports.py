@@ -200,6 +200,10 @@ class Invitations(Protocol):
 class Dependants(Protocol):
     """Those whom somebody books for."""
 
+    async def mark_visits(self, scope: Scope, dependant: Dependant) -> int:
+        """Have the account's visits that keep their details, but nobody's id, keep their id; how many those were."""
+        ...
+
     async def put(self, scope: Scope, dependant: Dependant) -> None:
         """Write one by its id."""
         ...

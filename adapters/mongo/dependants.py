@@ -8,13 +8,15 @@ from typing import Final
 
 from pymongo import ASCENDING, IndexModel
 
+from adapters.mongo.appointment_documents import sealed_intake
 from adapters.mongo.client import Collection, Database, Document, answering
-from adapters.mongo.encryption import ERASED, Vault
+from adapters.mongo.encryption import ERASED, Opened, Vault
 from adapters.mongo.schema import Declared
 from adapters.mongo.scopes import reason_of, scoped
 from adapters.mongo.writes import put
+from models.booking import Intake
 from models.data_classes import DataClass
-from models.dependants import MOST_DEPENDANTS, Dependant
+from models.dependants import MOST_DEPENDANTS, Dependant, meant_by
 from models.identity import PLATFORM, Scope
 
 DECLARED: Final = Declared(
@@ -28,6 +30,7 @@ class MongoDependants:
     def __init__(self, database: Database, vault: Vault) -> None:
         """`vault` seals them under the account's identity key."""
         self._dependants: Collection = database["dependants"]
+        self._appointments: Collection = database["appointments"]
         self._vault = vault
 
     @answering
@@ -62,6 +65,29 @@ class MongoDependants:
         return next(iter(await self._opened([found] if found else [])), None)
 
     @answering
+    async def mark_visits(self, scope: Scope, dependant: Dependant) -> int:
+        """A read of the account's visits, a look into the vault for their words, and one conditional update."""
+        of_the_account: Document = {"subject_id": dependant.subject_id, "dependant_id": None}
+        found = await self._appointments.find(
+            scoped(scope, {**of_the_account, "sealed.clinical": {"$exists": True}}),
+            {"sealed.clinical": 1},
+            comment=reason_of(scope),
+        ).to_list(None)
+        if not found:
+            return 0
+        everyone = await self.of_subject(scope, dependant.subject_id)
+        told = await self._vault.open([sealed_intake(one) for one in found])
+        theirs = [
+            one["_id"] for one, words in zip(found, told, strict=True) if _meant_in(words, everyone) == dependant.id
+        ]
+        done = await self._appointments.update_many(
+            scoped(scope, {**of_the_account, "_id": {"$in": theirs}}),
+            {"$set": {"dependant_id": dependant.id}},
+            comment=reason_of(scope),
+        )
+        return done.modified_count
+
+    @answering
     async def remove(self, scope: Scope, dependant_id: str) -> bool:
         """Forget one; False where there is none."""
         done = await self._dependants.delete_one(scoped(scope, {"_id": dependant_id}), comment=reason_of(scope))
@@ -78,6 +104,12 @@ class MongoDependants:
             for one, content in zip(found, opened, strict=True)
             if content is not None and content is not ERASED
         ]
+
+
+def _meant_in(words: Opened, everyone: Sequence[Dependant]) -> str | None:
+    """For whom of them a visit was booked, by what was said then."""
+    patient = None if words is None or words is ERASED else Intake.model_validate(words).patient
+    return None if patient is None else meant_by(patient, everyone)
 
 
 def _day(value: object) -> object:

@@ -93,6 +93,8 @@ async def _answered(
     body: AnswerConsent,
 ) -> ConsentView:
     about = await services.consenting.about(caller, dependant_id)
+    if dependant_id is not None:
+        await services.profiles.mark_visits(caller, dependant_id)
     said = (body.granted, body.notice_version, body.language)
     return ConsentView.of(await services.consenting.answer(request, caller, about, purpose, said))
 

@@ -95,6 +95,34 @@ async def test_a_visit_of_before_is_found_by_name_and_birthday(stack: Stack) -> 
         assert _state(stack, visit) == "cancelled"
 
 
+async def test_visits_that_were_described_before_become_the_childs(stack: Stack) -> None:
+    """Once it is on the list, and before it is called otherwise, answered for or taken off."""
+    async with somebody_new(stack, "Guardian Gowri") as leaver:
+        details = {"name": "Canary Asmi", **BORN}
+        visits = [await book(stack, leaver.client, FREE, patient=details) for _ in range(2)]
+        others = [
+            await book(stack, leaver.client, FREE, patient={**details, "name": "Canary Other"}),
+            await book(stack, leaver.client, FREE, reason="a cough"),
+            await book(stack, leaver.client, FREE),
+        ]
+        assert {_whose(stack, one)[1] for one in visits} == {None}
+        child = await _child(leaver.client, "Canary Asmi")
+        path, no = f"/v1/me/dependants/{child}", {"granted": False, "notice_version": 1, "language": "en"}
+        steps: list[tuple[str, str, dict[str, object] | None]] = [
+            ("PUT", f"{path}/consents/follow_up", no),
+            ("PATCH", path, {"name": "Canary Asmita"}),
+            ("PATCH", path, {"name": "Canary Asmi"}),
+            ("DELETE", path, None),
+        ]
+        assert [_whose(stack, one)[1] for one in visits] == [child, child], "since it is on the list"
+        for method, where, body in steps:
+            stack.db.appointments.update_many({"dependant_id": child}, {"$unset": {"dependant_id": ""}})
+            answer = await leaver.client.request(method, where, json=body)
+            assert answer.is_success, answer.text
+            assert [_whose(stack, one)[1] for one in visits] == [child, child], (method, where)
+            assert {_whose(stack, one)[1] for one in others} == {None}
+
+
 async def test_in_a_childs_grace_it_is_neither_renamed_nor_taken_off_the_list(stack: Stack) -> None:
     set_policy(stack, deletion_grace_seconds=600)
     async with somebody_new(stack, "Guardian Girija") as leaver:

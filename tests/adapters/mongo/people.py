@@ -193,6 +193,7 @@ def _on_others(stores: Repositories, people: People) -> dict[str, Call]:
         "dependants.put": lambda scope: dependants.put(scope, child),
         "dependants.of_subject": lambda scope: dependants.of_subject(scope, child.subject_id),
         "dependants.find": lambda scope: dependants.find(scope, child.id),
+        "dependants.mark_visits": lambda scope: dependants.mark_visits(scope, child),
         "dependants.remove": lambda scope: dependants.remove(scope, child.id),
     }
 
