@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8000", description="Where patients' browsers reach us; clinics are its subdomains."
     )
 
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses or networks of proxies in front, comma-separated: only their `X-Forwarded-For` counts.",
+    )
+
     mongodb_url: MongoUrl = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0"), description="MongoDB replica set, with user."
     )
@@ -224,6 +229,18 @@ class Settings(BaseSettings):
         parts = urlsplit(value.get_secret_value()) if value is not None else None
         if parts is not None and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
             raise ValueError("must be smtp://host or smtps://host")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _somebody_s_addresses(cls, value: str) -> str:
+        for part in value.split(","):
+            try:
+                is_everybody = part.strip() != "" and ipaddress.ip_network(part.strip()).prefixlen == 0
+            except ValueError:
+                raise ValueError("must be addresses or networks, comma-separated") from None
+            if is_everybody:
+                raise ValueError("must not be everybody: whoever is trusted says where they come from")
         return value
 
     @field_validator("signing_keys", "codec_keys", "backup_keys")

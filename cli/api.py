@@ -7,9 +7,10 @@ from typing import Annotated, Final
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from adapters import logs
-from adapters.settings import load_settings
+from adapters.settings import Settings, load_settings
 from api.app import create_app
 from api.protocol import ProblemProtocol
 from cli.output import explained
@@ -32,22 +33,27 @@ def api(
     with explained():
         settings = load_settings()
         logs.configure(settings.log_level)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(settings),
-                host=host,
-                port=port,
-                loop="uvloop",
-                http=ProblemProtocol,
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
-        )
+        server = uvicorn.Server(server_config(create_app(settings), settings, host, port))
         server.run()
         if not server.started:
             sys.exit(1)
+
+
+def server_config(application: FastAPI, settings: Settings, host: str, port: int) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=ProblemProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Limits and the audit go by the address of whoever asks: nobody else's word on it counts.
+        forwarded_allow_ips=settings.trusted_proxies,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )

@@ -121,6 +121,11 @@ def test_production_refuses_each_default(name: str) -> None:
         ("kms_url", "canary-7f3a"),
         ("database", "canary 7f3a"),
         ("profile", "canary-7f3a"),
+        ("trusted_proxies", "canary-7f3a"),
+        ("trusted_proxies", "10.0.0.1, canary-7f3a"),
+        ("trusted_proxies", "*"),
+        ("trusted_proxies", "0.0.0.0/0"),
+        ("trusted_proxies", "127.0.0.1,::/0"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_without_being_shown(

@@ -302,6 +302,8 @@ def test_ports_are_published_on_this_host_only_and_databases_not_at_all() -> Non
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     for name in SERVICES.keys() - OURS - {"temporal-ui"}:
         assert SERVICES[name]["networks"] == ["inside"], name
+    [outside] = COMPOSE["networks"]["outside"]["ipam"]["config"]
+    assert settings_of(environment_of("api", FILLED)).trusted_proxies == outside["gateway"], "and no other container"
 
 
 # Images
