@@ -57,6 +57,7 @@ class MongoFollowUps:
         """One read by the index of the patient's visits, from this one on."""
         later: Document = {
             "subject_id": visit.subject_id,
+            "dependant_id": visit.dependant_id,  # another of the family is another patient
             "start": {"$gt": visit.start},
             "practitioner_id": visit.practitioner_id,
             "state": {"$in": list(_SEEN_AGAIN)},

@@ -112,9 +112,9 @@ class Aftercare:
             await self.completed(command)
         return command
 
-    async def books_again(self, visit: PlaceBooking, state: AppointmentState | None = None) -> None:
+    async def books_again(self, visit: PlaceBooking, state: AppointmentState | None = None, **change: object) -> None:
         """They have another visit with the same doctor in a week, which came so far."""
-        same = visit.model_dump(include={"subject_id", "practitioner_id", "tenant_id"})
+        same = {**visit.model_dump(include={"subject_id", "practitioner_id", "tenant_id", "dependant_id"}), **change}
         later = visit.start + 7 * DAY
         service = a_service(payment=PaymentMode.AT_CLINIC)
         command = a_command(start=later, end=later + timedelta(minutes=30), service=service, **same)

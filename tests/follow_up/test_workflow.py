@@ -119,6 +119,19 @@ async def test_a_new_visit_ends_the_way_back_unless_it_is_cancelled(
         assert (await care.ends(command))["revisit.v1"] == fate
 
 
+@pytest.mark.parametrize(("whom", "fate"), [("dep_sister", "booked"), ("dep_brother", "told"), (None, "told")])
+async def test_the_visit_of_another_of_the_family_is_not_the_way_back(
+    care: Aftercare, whom: str | None, fate: str
+) -> None:
+    async with care.at_work():
+        command = await care.visit(quick(revisit_after_seconds=3), dependant_id="dep_sister", follow=False)
+        await care.writes(command, now().date() + 30 * DAY)
+        await care.rates(command, 5)
+        await care.waits_for(command, "the follow-up date")
+        await care.books_again(command, dependant_id=whom)
+        assert (await care.ends(command))["revisit.v1"] == fate
+
+
 async def test_a_no_about_a_child_ends_what_follows_its_visits_and_nobody_elses(care: Aftercare) -> None:
     child, brother = random_id("dep"), random_id("dep")
     async with care.at_work():
