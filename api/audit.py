@@ -17,6 +17,7 @@ from models.identity import PLATFORM, Permission, Principal
 from models.ids import random_id
 from models.ports import AuditTrail
 from models.providers import Provider
+from models.rights import RightsRequest
 
 ANYBODY: Final = "anybody"
 
@@ -73,6 +74,14 @@ class AuditLog:
         why = f"{look.why}: {whole} payloads, {encrypted} encrypted, {len(named)} records"
         records = [self._entry(request, reader, action, reader.tenant_id, one, None) for one in named]
         await self._trail.append([look.model_copy(update={"why": why}), *records])
+
+    async def rights(
+        self, request: Request, who: Principal, action: AuditAction, requests: Iterable[RightsRequest]
+    ) -> None:
+        """Note that somebody reads or answers what patients asked for by right. Raises `UnavailableError`."""
+        await self._trail.append(
+            [self._entry(request, who, action, who.tenant_id, one.id, one.subject_id) for one in requests]
+        )
 
     def of(self, request: Request, admin: Principal, target: str) -> AuditEntry:
         """The entry of what an admin is about to do, to be kept with the change itself."""

@@ -97,8 +97,7 @@ class RightsDesk:
             page = await self._requests.in_state(Tenant(caller.tenant_id), state, limit, cursor)
         except ValueError as error:
             raise VisitNowError(Code.CURSOR_INVALID) from error
-        for one in page.items:
-            await self._audit.note(request, caller, AuditAction.RIGHT_READ, one.id)
+        await self._audit.rights(request, caller, AuditAction.RIGHT_READ, page.items)
         return page
 
     async def answer(
@@ -110,7 +109,7 @@ class RightsDesk:
         if before is None:
             raise not_found()
         if before.state is RightsState.RECEIVED:
-            await self._audit.note(request, caller, AuditAction.RIGHT_ANSWERED, request_id)
+            await self._audit.rights(request, caller, AuditAction.RIGHT_ANSWERED, [before])
         answered = await self._requests.answer(scope, request_id, outcome, text, datetime.now(UTC))
         await self._gateway.answered(RightsRef.of(answered))
         return answered

@@ -31,6 +31,9 @@ WRITE_SECONDS: Final = 5
 SETTLE_SECONDS: Final = 4 * WRITE_SECONDS
 """Entries that are older than this, by what a majority has seen, have all come."""
 
+LOOKS: Final = [AuditAction.RECORD_READ, AuditAction.RIGHT_READ]
+"""What somebody else's reading is noted as, of a record or of what its patient asked for by right."""
+
 DECLARED: Final = Declared(
     "audit",
     [
@@ -85,7 +88,7 @@ class MongoAuditTrail:
 
     async def looks(self, scope: Scope, subject_id: str, limit: int, cursor: str | None) -> Page[NotedEntry]:
         """Who else has read somebody's record, newest first. Raises `ValueError` for a foreign cursor."""
-        wanted: Document = {"subject_id": subject_id, "action": AuditAction.RECORD_READ}
+        wanted: Document = {"subject_id": subject_id, "action": {"$in": LOOKS}}
         return await self._page(scope, wanted, (None, None), limit, cursor)
 
     @answering

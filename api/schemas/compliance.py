@@ -53,8 +53,10 @@ class LookView(BaseModel):
     at: UtcDatetime
     by: str = Field(description="The reader's account.")
     by_kind: str = Field(description="`clinic`: a doctor or one of the staff.")
-    clinic: SeenClinic | None = Field(description="The clinic whose visit it was; null where that is gone.")
-    target: str = Field(description="What was read: an appointment, or a document of one.")
+    clinic: SeenClinic | None = Field(
+        description="The clinic whose visit it was; null where that is gone, or there is none."
+    )
+    target: str = Field(description="What was read: an appointment, a document of one, or a request by right.")
     reference: str | None = Field(description="What the visit is called at the front desk.")
 
     @classmethod

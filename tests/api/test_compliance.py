@@ -12,7 +12,8 @@ from adapters.mongo.repositories import Repositories
 from cli.accounts import ACCOUNTS
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR, TENANT
 from models.booking import Intake
-from models.compliance import AuditAction
+from models.compliance import AuditAction, AuditQuery
+from models.identity import Tenant
 from models.ids import reference
 from tests.adapters.mongo.builders import an_entry
 from tests.api.conftest import Api, a_booking, hold
@@ -46,6 +47,22 @@ async def test_a_patient_sees_who_has_read_their_record(api: Api, stores: Reposi
         assert one["by_kind"] == "clinic"
     async with api.client("other_patient") as client:
         assert (await ok(await client.get("/v1/me/access-log")))["items"] == []
+
+
+async def test_a_patient_sees_who_has_read_what_they_asked_for_by_right(api: Api, stores: Repositories) -> None:
+    visit = await hold(stores, a_booking(ANANYA_RAO, PATIENT, datetime(2031, 3, 5, 4, 30, tzinfo=UTC)), None, Intake())
+    body = {"text": "My name is spelled otherwise.", "appointment_id": visit.id}
+    async with api.client("patient") as patient, api.client("tenant_admin") as admin:
+        claimed = (await patient.post("/v1/me/corrections", json=body)).json()["id"]
+        await ok(await admin.get("/v1/rights-requests", params={"limit": 100}))
+        said = {"outcome": "granted", "text": "It is corrected."}
+        await ok(await admin.post(f"/v1/rights-requests/{claimed}/answer", json=said))
+        log = (await ok(await patient.get("/v1/me/access-log")))["items"]
+    about = AuditQuery(target=claimed, subject_id=PATIENT)
+    noted = (await stores.audit.page(Tenant(TENANT.id), about, None)).items
+    [look] = [one for one in log if one["target"] == claimed]
+    assert (look["by"], look["clinic"], look["reference"]) == (ACCOUNTS["tenant_admin"].id, None, None)
+    assert [one.action for one in noted] == [AuditAction.RIGHT_ANSWERED, AuditAction.RIGHT_READ]
 
 
 async def test_an_admin_reads_what_happened_at_their_own_tenant_and_that_is_noted(
