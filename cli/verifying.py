@@ -17,12 +17,27 @@ from adapters.seal_heads import StoredSealHeads
 from adapters.tokens import Statements
 from models.base import Model
 from models.identity import System
-from models.seals import Batch, Fault, Finding, Seal, compared, follows, root, summed_up
+from models.seals import (
+    MARK_SLACK,
+    MARKS,
+    Batch,
+    Fault,
+    Finding,
+    Marks,
+    Seal,
+    SignedSeal,
+    compared,
+    follows,
+    root,
+    summed_up,
+)
 
 VERIFYING: Final = System("every tenant's audit is verified")
 SEALS_AT_ONCE: Final = 64
+MARKS_AT_ONCE: Final = 1_000
 ENTRIES_AT_ONCE: Final = 50_000
 """So many are read with one query, however small their seals are."""
+_FOREVER: Final = 2**64 - 1
 
 Told = Callable[[int], None]
 
@@ -88,14 +103,16 @@ class Verifier:
 
     async def run(self, state: State, told: Told, keep: Callable[[State], None]) -> Report:
         """Verify from there; `told` hears of entries that are done, `keep` gets the state after each stretch."""
-        copies = await self._heads.newest()
+        # Both before the seals are read: what they tell of was there by then.
+        copies, marks = await self._heads.newest(), await self._marks()
+        seen = await self._seals.settled(VERIFYING, 0)
         tenants = sorted({*await self._seals.tenants(VERIFYING), *copies})
         unsealed, oldest, missing = 0, [], []
         for tenant in tenants:
-            state = await self._tenant(tenant, state, told, keep)
+            state = await self._tenant(tenant, marks, state, told, keep)
             last = state.last.get(tenant)
             findings = await self._end(tenant, last, copies.get(tenant, 0))
-            later, lost = await self._rest(tenant, last)
+            later, lost = await self._rest(tenant, last, marks.newest, seen)
             new = [one for one in (*findings, *lost) if one not in state.findings]
             state = state.model_copy(update={"findings": (*state.findings, *new)})
             unsealed += later
@@ -103,8 +120,8 @@ class Verifier:
             if self._heads.configured and last is not None and copies.get(tenant, 0) < last.number - 1:
                 missing.append(tenant)
         return Report(
-            tenants=len(tenants),
-            seals=sum(one.number for one in state.last.values()),
+            tenants=len([one for one in tenants if one != MARKS]),
+            seals=sum(one.number for tenant, one in state.last.items() if tenant != MARKS),
             entries=state.entries,
             unsealed=unsealed,
             oldest_unsealed=min((one for one in oldest if one is not None), default=None),
@@ -112,16 +129,30 @@ class Verifier:
             findings=tuple(summed_up(state.findings)),
         )
 
-    async def _tenant(self, tenant: str, state: State, told: Told, keep: Callable[[State], None]) -> State:
+    async def _marks(self) -> Marks:
+        """When everything was sealed up to where; what comes after the last of our own is anybody's."""
+        found: list[SignedSeal] = []
+        number = 0
+        while kept := await self._seals.page(VERIFYING, MARKS, number, MARKS_AT_ONCE):
+            found += [one.signed for one in kept]
+            number = found[-1].seal.number
+        while found and not self._statements.is_ours(found[-1]):
+            found.pop()
+        return Marks(one.seal for one in found)
+
+    async def _tenant(
+        self, tenant: str, marks: Marks, state: State, told: Told, keep: Callable[[State], None]
+    ) -> State:
         """One chain from the last verified seal to its end."""
         while kept := await self._seals.page(VERIFYING, tenant, _number(state.last.get(tenant)), SEALS_AT_ONCE):
             for group in _groups(kept):
                 findings = await self._group(state.last.get(tenant), group)
+                late = await self._late(group, marks)
                 count = sum(one.signed.seal.count for one in group)
                 state = State(
                     last={**state.last, tenant: group[-1].signed.seal},
                     entries=state.entries + count,
-                    findings=(*state.findings, *findings),
+                    findings=(*state.findings, *findings, *(one for one in late if one not in findings)),
                 )
                 keep(state)
                 told(count)
@@ -131,6 +162,8 @@ class Verifier:
         """Seals that follow one another, and all their entries with one query."""
         findings = self._links(last, group, await self._copies(group))
         first, end = group[0].signed.seal, group[-1].signed.seal
+        if first.tenant_id == MARKS:
+            return findings
         whole = all(_stands(one) for one in group)
         if not findings and whole and await self._leaves(first, end) == b"".join(one.leaves for one in group):
             return []
@@ -188,17 +221,33 @@ class Verifier:
             return [_about(Fault.SIGNATURE, newest.seal, newest.seal.number)]
         return []
 
-    async def _rest(self, tenant: str, last: Seal | None) -> tuple[int, list[Finding]]:
-        """How many entries wait for a seal, and those that stand outside the order altogether."""
-        later, everything = await self._seals.count(VERIFYING, tenant, 0 if last is None else last.upto)
-        if everything - later == (0 if last is None else last.total):
-            return later, []
-        astray = await self._seals.unstamped(VERIFYING, tenant)
-        return later, [Finding(fault=Fault.INSERTED, tenant_id=tenant, what=one) for one in astray]
+    async def _late(self, group: Sequence[KeptSeal], marks: Marks) -> list[Finding]:
+        """Entries under these seals that were put in behind a mark: it says that they were not there."""
+        seals = [one.signed.seal for one in group if one.signed.seal.tenant_id != MARKS]
+        spans = [(one.after, min(one.upto, marks.sealed_before(one.at))) for one in seals]
+        return await self._inserted(group[0].signed.seal.tenant_id, spans)
+
+    async def _inserted(self, tenant: str, spans: Sequence[tuple[int, int]]) -> list[Finding]:
+        """A finding for each entry whose stamp lies in one of these spans, where none can be."""
+        reading = [self._seals.between(VERIFYING, tenant, after, upto) for after, upto in spans if after < upto]
+        found = [one for entries in await asyncio.gather(*reading) for one in entries]
+        return [Finding(fault=Fault.INSERTED, tenant_id=tenant, what=one.id) for one in found]
+
+    async def _rest(self, tenant: str, last: Seal | None, marked: int, seen: int) -> tuple[int, list[Finding]]:
+        """How many entries wait for a seal, and those that cannot: behind the marks, of a time to come, without one."""
+        after = 0 if last is None else last.upto
+        soon = seen + (int(MARK_SLACK.total_seconds()) << 32)
+        spans = [(0, _FOREVER)] if tenant == MARKS else [(after, marked), (max(after, soon), _FOREVER)]
+        findings = await self._inserted(tenant, spans)
+        later, everything = await self._seals.count(VERIFYING, tenant, after)
+        if everything - later != (0 if last is None else last.total):
+            astray = await self._seals.unstamped(VERIFYING, tenant)
+            findings += [Finding(fault=Fault.INSERTED, tenant_id=tenant, what=one) for one in astray]
+        return later, findings
 
     async def _oldest(self, tenant: str, last: Seal | None) -> int | None:
         after = 0 if last is None else last.upto
-        found = await self._seals.unsealed(VERIFYING, tenant, after, 2**64 - 1, 1)
+        found = await self._seals.unsealed(VERIFYING, tenant, after, _FOREVER, 1)
         return found[0].stamp >> 32 if found else None
 
 

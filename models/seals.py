@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field, StringConstraints
@@ -26,7 +28,16 @@ MOST_SEALED: Final = 4096
 """Entries under one seal; more of them make several."""
 
 NOTHING_BEFORE: Final = "0" * 64
-"""Stands where the first seal of a chain names the one before."""
+"""Stands where the first seal of a chain names the one before, and for the root of no entries."""
+
+MARKS: Final = "audit-marks"
+"""Nobody's chain: seals over no entries, each of which says that every tenant's entries up to a stamp are sealed."""
+
+MARK_EVERY: Final = timedelta(minutes=30)
+MARK_BEHIND: Final = 60
+"""Seconds before a run began, of which its mark says nothing, whatever the run itself took for settled."""
+MARK_SLACK: Final = timedelta(minutes=10)
+"""A seal that was made so long after a mark was not being made when the mark was."""
 
 _LEAF: Final = b"\x00"
 _NODE: Final = b"\x01"
@@ -95,8 +106,9 @@ class Seal(Model):
 
     tenant_id: Id
     number: int = Field(ge=1)
-    count: int = Field(ge=1)
-    total: int = Field(ge=1)
+    count: int = Field(ge=0)
+    """None are under a mark."""
+    total: int = Field(ge=0)
     """The entries of this seal and all before it."""
     after: int = Field(ge=0)
     upto: int = Field(ge=1)
@@ -105,6 +117,7 @@ class Seal(Model):
     previous: Hex
     """The digest of the seal before."""
     at: UtcDatetime
+    """When the run began that made it, by the database's clock; of a mark, when its run had sealed everything."""
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -160,8 +173,53 @@ def next_seal(last: Seal | None, tenant_id: str, entries: Sequence[StoredEntry],
         upto=entries[-1].stamp,
         root=root(Batch.of(entries).leaves).hex(),
         previous=NOTHING_BEFORE if last is None else last.digest,
-        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
+        at=_as_kept(at),
     )
+
+
+def next_mark(last: Seal | None, upto: int, at: datetime) -> Seal:
+    """The mark that says: by then, whatever has a stamp up to `upto` was under a seal, whoever's it is."""
+    return Seal(
+        tenant_id=MARKS,
+        number=1 if last is None else last.number + 1,
+        count=0,
+        total=0,
+        after=0 if last is None else last.upto,
+        upto=upto,
+        root=NOTHING_BEFORE,
+        previous=NOTHING_BEFORE if last is None else last.digest,
+        at=_as_kept(at),
+    )
+
+
+class Marks:
+    """When everything was sealed up to where: what was put in behind a mark came after it, whatever its stamp says."""
+
+    def __init__(self, marks: Iterable[Seal]) -> None:
+        """The marks in any order."""
+        ordered = sorted(marks, key=lambda one: one.at)
+        self._at = [one.at for one in ordered]
+        self._upto = list(accumulate((one.upto for one in ordered), max))
+
+    @property
+    def newest(self) -> int:
+        """Up to this stamp everything is sealed; 0 where there is no mark."""
+        return self._upto[-1] if self._upto else 0
+
+    def sealed_before(self, at: datetime) -> int:
+        """The stamp up to which everything had been sealed when a seal of that instant began to be made."""
+        marks = bisect_left(self._at, at - MARK_SLACK)
+        return self._upto[marks - 1] if marks else 0
+
+
+def _as_kept(at: datetime) -> datetime:
+    """The database keeps milliseconds."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def instant_of(stamp: int) -> datetime:
+    """When the database's clock showed that stamp, to the second."""
+    return datetime.fromtimestamp(stamp >> 32, UTC)
 
 
 class Fault(StrEnum):

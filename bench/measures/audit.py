@@ -42,14 +42,14 @@ class _Remembered(MongoAuditSeals):
 
     def __init__(self, client: Client) -> None:
         super().__init__(client[DATABASE])
-        self.pages: dict[int, list[KeptSeal]] = {}
+        self.pages: dict[tuple[str, int], list[KeptSeal]] = {}
         self.batches: dict[int, list[bytes]] = {}
-        self._counts: tuple[int, int] | None = None
+        self._counts: dict[str, tuple[int, int]] = {}
 
     async def page(self, scope: Scope, tenant_id: str, after: int, limit: int) -> list[KeptSeal]:
-        if after not in self.pages:
-            self.pages[after] = await super().page(scope, tenant_id, after, limit)
-        return self.pages[after]
+        if (tenant_id, after) not in self.pages:
+            self.pages[tenant_id, after] = await super().page(scope, tenant_id, after, limit)
+        return self.pages[tenant_id, after]
 
     async def raw(self, scope: Scope, tenant_id: str, after: int, upto: int) -> AsyncIterator[bytes]:
         if after not in self.batches:
@@ -58,9 +58,9 @@ class _Remembered(MongoAuditSeals):
             yield batch
 
     async def count(self, scope: Scope, tenant_id: str, after: int) -> tuple[int, int]:
-        if self._counts is None:
-            self._counts = await super().count(scope, tenant_id, after)
-        return self._counts
+        if tenant_id not in self._counts:
+            self._counts[tenant_id] = await super().count(scope, tenant_id, after)
+        return self._counts[tenant_id]
 
 
 async def measure(rig: Rig) -> list[Figure]:

@@ -6,6 +6,7 @@ import base64
 import itertools
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,11 +32,14 @@ from cli.backing_up import Taken, back_up
 from cli.main import app
 from cli.restoring import Restored, Target, chosen, restore
 from cli.running import environment_of
+from models.identity import System
+from models.seals import MARKS, Batch, next_mark
 from sandbox.servers.stack import Addresses
 from tests.adapters.mongo.builders import an_entry
 from tests.stack import Json, eventually, settings_over
 
 _NUMBERS: Final = itertools.count(1)
+_LATER: Final = System("a test seals")
 
 
 def a_key(name: str = "2031-01") -> str:
@@ -104,6 +108,21 @@ class Place(NamedTuple):
             await ActivityEnvironment().run(sealing.seal, SealEverything(settle_seconds=0))
         finally:
             await stores.close()
+
+    async def mark(self) -> int:
+        """What a run of the sealer says half an hour later: everything is sealed up to now; the mark's number."""
+        stores = Repositories.connect(mongo_addresses(self.settings), on_time_changed=nobody)
+        try:
+            last = await stores.seals.last(_LATER, MARKS)
+            mark = next_mark(
+                None if last is None else last.seal, await stores.seals.settled(_LATER, 0), datetime.now(UTC)
+            )
+            signed = Statements(self.settings.token_keys).sign_seal(mark)
+            assert await stores.seals.add(_LATER, signed, Batch((), b""))
+            await StoredSealHeads(self.settings.storage_url).keep(signed)
+        finally:
+            await stores.close()
+        return mark.number
 
     async def put_file(self, path: str, content: bytes) -> None:
         assert self.settings.storage_url is not None

@@ -22,7 +22,7 @@ from cli.output import CommandError
 from cli.restoring import chosen, restore
 from models.backups import BackupError, BackupKind
 from models.data_classes import DataClass
-from models.seals import Fault
+from models.seals import MARKS, Fault
 from sandbox.servers.stack import LocalServers
 from tests.disaster.support import Place, Town
 from tests.stack import Json, eventually
@@ -59,7 +59,7 @@ async def test_everything_comes_back_as_it_was(town: Town, lived_in: Place) -> N
     fresh = town.place()
     restored = await fresh.restore()
     assert (restored.differences, restored.broken, restored.set_aside) == ((), (), ())
-    assert (restored.keys, restored.files) == (2, len(await lived_in.files()) + 2)  # and two seals' copies
+    assert (restored.keys, restored.files) == (2, len(await lived_in.files()) + 3)  # and copies of two seals and a mark
     for one in ("users", "audit", "audit_seals"):
         assert _bytes(fresh, one) == _bytes(lived_in, one) != []
     assert await fresh.files() == await lived_in.files()
@@ -177,10 +177,11 @@ async def test_what_was_changed_after_the_restore_began_is_told(lived_in: Place,
 async def test_seals_of_what_was_lost_are_set_aside_and_the_chain_goes_on(lived_in: Place, town: Town) -> None:
     await lived_in.back_up()
     await lived_in.audit("tnt_a", 3)
+    lost = await lived_in.mark()
     # The database is lost; the object storage is not.
     fresh = town.place(storage_url=lived_in.settings.storage_url)
     restored = await fresh.restore()
-    assert (restored.set_aside, restored.files) == (("tnt_a:2",), 0)
+    assert (sorted(restored.set_aside), restored.files) == ([f"{MARKS}:{lost}", "tnt_a:2"], 0)
     assert (await verified(fresh.settings, None)).findings == ()
     await fresh.audit("tnt_a", 4)
     report = await verified(fresh.settings, None)
@@ -295,7 +296,7 @@ async def test_an_installation_of_the_first_day_has_a_backup(town: Town) -> None
     assert (restored.differences, restored.broken, restored.keys, restored.files) == ((), (), 0, 0)
     assert set(fresh.owner[fresh.data].list_collection_names()) == {one.name for one in taken.data.contents}
     await fresh.audit("tnt_a", 2)
-    assert (await fresh.back_up()).data.documents == 3, "two entries and a seal, and still nothing sealed"
+    assert (await fresh.back_up()).data.documents == 4, "two entries, a seal and a mark, and still nothing sealed"
 
 
 async def test_a_vault_that_was_lost_is_no_backup(lived_in: Place) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import itertools
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from models.seals import (
     DIGEST,
     FANOUT,
+    MARK_SLACK,
     Batch,
     Fault,
     Finding,
+    Marks,
     Seal,
     SignedSeal,
     StoredEntry,
@@ -22,6 +25,7 @@ from models.seals import (
     compared,
     follows,
     leaf,
+    next_mark,
     next_seal,
     path,
     prove,
@@ -105,6 +109,30 @@ def test_each_seal_follows_the_one_before_and_no_other() -> None:
         assert follows(one, two.model_copy(update=changed)) is Fault.SEAL_CHANGED
     rewritten = one.model_copy(update={"root": two.root})
     assert follows(rewritten, two) is Fault.SEAL_CHANGED, "a seal that was changed no longer precedes the next"
+
+
+MINUTES = st.lists(st.integers(1, 10_000), min_size=1, max_size=20, unique=True)
+
+
+@given(MINUTES, st.integers(1, 10_000))
+def test_a_mark_counts_for_seals_that_were_begun_well_after_it(made: list[int], begun: int) -> None:
+    marks: list[Seal] = []
+    for minute in sorted(made):
+        marks.append(next_mark(marks[-1] if marks else None, minute << 32, NOW + timedelta(minutes=minute)))
+    assert [follows(last, mark) for last, mark in itertools.pairwise([None, *marks]) if mark] == [None] * len(marks)
+    known = Marks(reversed(marks))
+    before = [one for one in sorted(made) if one < begun - MARK_SLACK.total_seconds() // 60]
+    assert known.newest == max(made) << 32
+    assert known.sealed_before(NOW + timedelta(minutes=begun)) == (before[-1] << 32 if before else 0)
+
+
+def test_without_a_mark_nothing_was_sealed_before() -> None:
+    assert (Marks([]).newest, Marks([]).sealed_before(NOW)) == (0, 0)
+
+
+def test_a_seal_over_nothing_is_no_seal_of_entries() -> None:
+    empty = next_mark(None, 9, NOW).model_copy(update={"tenant_id": "tnt_a"})
+    assert [one.fault for one in compared(empty, Batch((), b""), [])] == [Fault.SEAL_CHANGED]
 
 
 @given(st.integers(2, 60), st.data())
