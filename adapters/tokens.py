@@ -34,6 +34,8 @@ LEEWAY: Final = timedelta(seconds=5)
 MAX_TOKEN_LENGTH: Final = 4096
 MAX_STATEMENT_LENGTH: Final = 1 << 18
 """A certificate names every part of every store."""
+_SHOWN: Final = 100
+"""So much of a foreign key's name is told."""
 REMEMBERED: Final = 4096
 """How many tokens a verifier remembers: those of as many people as use one process within ten minutes."""
 
@@ -333,8 +335,14 @@ class Statements:
 
     def knows_key_of(self, statement: str) -> bool:
         """Whether it names a key that is configured: others may have been ours, before they were rotated out."""
+        return self.foreign_key_of(statement) is None
+
+    def foreign_key_of(self, statement: str) -> str | None:
+        """The key that it names where that is none that is configured; anybody may have written it there."""
         try:
             header = json.loads(base64.urlsafe_b64decode(statement.partition(".")[0] + "=="))
         except ValueError:
-            return True
-        return not isinstance(header, dict) or header.get("kid") in self._names
+            return None
+        if not isinstance(header, dict) or header.get("kid") in self._names:
+            return None
+        return str(header.get("kid"))[:_SHOWN]

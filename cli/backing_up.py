@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from adapters.backup.files import InstalledFiles
@@ -13,8 +12,8 @@ from adapters.backup.store import BackupStore, part_name
 from adapters.connections import mongo_addresses
 from adapters.mongo.backups import RESTORING, MongoSnapshot
 from adapters.settings import Settings
-from adapters.tokens import Statements
-from cli.output import CommandError
+from cli.backup_places import listed_files, newest_of, places
+from cli.pruning import prune
 from models.backups import (
     PART_BYTES,
     BackupError,
@@ -23,21 +22,12 @@ from models.backups import (
     Manifest,
     Measure,
     Part,
-    StoredFile,
     backup_id,
-    lapsed,
 )
 
 FILES: Final = "files"
 Told = Callable[[str, int], None]
 """Hears of each collection and of how many documents of it have been copied."""
-
-
-class Places(NamedTuple):
-    """Where backups of the data and of the key vault lie."""
-
-    data: BackupStore
-    vault: BackupStore
 
 
 class Taken(NamedTuple):
@@ -46,21 +36,15 @@ class Taken(NamedTuple):
     data: Manifest
     vault: Manifest
     removed: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    """Backups of before that could not be looked at, and why."""
 
 
-def places(settings: Settings) -> Places:
-    """The stores of the settings. Raises `CommandError` where there is none."""
-    if settings.backup_url is None:
-        raise CommandError("VISITNOW_BACKUP_URL says where backups go; it is not set")
-    statements = Statements(settings.token_keys)
-    return Places(
-        BackupStore(settings.backup_url, settings.sealing_keys, statements),
-        BackupStore(settings.backup_vault_url or settings.backup_url, settings.sealing_keys, statements),
-    )
+async def back_up(settings: Settings, told: Told, *, accept_loss: bool = False) -> Taken:
+    """Make one. Raises `BackupError` or `UnavailableError`; what a failed run has left is removed by a later one.
 
-
-async def back_up(settings: Settings, told: Told) -> Taken:
-    """Make one. Raises `BackupError` or `UnavailableError`; what a failed run has left is removed by a later one."""
+    With `accept_loss` also where most keys or files of the last backup are gone.
+    """
     stores, addresses = places(settings), mongo_addresses(settings)
     reader = settings.backup_mongodb_url.get_secret_value() if settings.backup_mongodb_url is not None else None
     name = backup_id(datetime.now(UTC), secrets.token_hex(3))
@@ -72,6 +56,13 @@ async def back_up(settings: Settings, told: Told) -> Taken:
         vault = await _copied_vault(stores.vault, reader or addresses.vault_url, addresses.vault_database, name, told)
         if not vault.documents and (where := await snapshot.sealed()) is not None:
             raise BackupError(f"the vault {vault.database} is empty, but {where} has what only its keys would open")
+    last = await newest_of(stores.data, BackupKind.DATA, addresses.database)
+    # After the data too: a file that it names was there before.
+    files = None if settings.storage_url is None else await _files(stores.data, last, settings.storage_url, name, told)
+    if not accept_loss:
+        had = await newest_of(stores.vault, BackupKind.VAULT, addresses.vault_database)
+        _refuse_what_shrank(had, vault.documents, had.documents if had else 0, f"keys and notes in {vault.database}")
+        _refuse_what_shrank(last, _count(files), _count(last.files if last else None), "files in object storage")
     await stores.vault.finish(vault)
     manifest = Manifest(
         id=name,
@@ -80,11 +71,27 @@ async def back_up(settings: Settings, told: Told) -> Taken:
         taken_at=snapshot.taken_at,
         finished_at=datetime.now(UTC),
         contents=tuple(contents),
-        # After the data too: a file that it names was there before.
-        files=None if settings.storage_url is None else await _files(stores.data, settings.storage_url, name, told),
+        files=files,
     )
     await stores.data.finish(manifest)
-    return Taken(manifest, vault, tuple(await _remove_lapsed(settings, stores)))
+    pruned = await prune(settings, stores)
+    return Taken(manifest, vault, pruned.removed, pruned.unreadable)
+
+
+def _count(files: Contents | None) -> int:
+    return 0 if files is None else files.documents
+
+
+def _refuse_what_shrank(last: Manifest | None, now: int, before: int, what: str) -> None:
+    """Raises `BackupError` where most is gone: what was lost and begun anew would become the newest backup.
+
+    Keys that are destroyed leave notes, and of files only some are ever removed.
+    """
+    if last is not None and now * 2 < before:
+        raise BackupError(
+            f"there are {now:,} {what}, and there were {before:,} in backup {last.id}: put back what was lost "
+            "(docs/disaster.md); where it is right that so much is gone, say --accept-loss once"
+        )
 
 
 async def _whole(snapshot: MongoSnapshot, database: str) -> list[str]:
@@ -169,53 +176,11 @@ async def _copied(
     return await parts.contents()
 
 
-async def _files(store: BackupStore, url: str, backup: str, told: Told) -> Contents:
+async def _files(store: BackupStore, last: Manifest | None, url: str, backup: str, told: Told) -> Contents:
     """Copy what is new, and list everything."""
-    before = await _newest_list(store)
+    before = {} if last is None else {one.path: one for one in await listed_files(store, last)}
     files = await InstalledFiles(url).copy(store, before, lambda count: told(FILES, count))
     parts = _Parts(store, BackupKind.DATA, backup, f"_{FILES}")
     for one in files:
         await parts.add(f"{one.model_dump_json()}\n".encode(), 1)
     return await parts.contents()
-
-
-async def _newest_list(store: BackupStore) -> Mapping[str, StoredFile]:
-    finished = await store.finished(BackupKind.DATA)
-    if not finished:
-        return {}
-    return {one.path: one for one in await listed_files(store, await store.manifest(BackupKind.DATA, finished[0]))}
-
-
-async def listed_files(store: BackupStore, manifest: Manifest) -> list[StoredFile]:
-    """The files of a backup. Raises `BackupError` where the list is not what it was."""
-    if manifest.files is None:
-        return []
-    measure, lines = Measure(), list[bytes]()
-    for part in manifest.files.parts:
-        content = await store.get(part.name, part.sha256)
-        found = content.splitlines()
-        measure.add(content, len(found))
-        lines += found
-    if not measure.is_that_of(manifest.files):
-        raise BackupError(f"the list of files of {manifest.id} is not what it was")
-    return [StoredFile.model_validate(json.loads(one)) for one in lines]
-
-
-async def _remove_lapsed(settings: Settings, stores: Places) -> list[str]:
-    """Right after a new backup was made, so that there always is one."""
-    now, removed = datetime.now(UTC), list[str]()
-    kept: list[Manifest] = []
-    for store, kind, days in (
-        (stores.data, BackupKind.DATA, settings.backup_days),
-        (stores.vault, BackupKind.VAULT, settings.backup_vault_days),
-    ):
-        manifests = [await store.manifest(kind, one) for one in await store.finished(kind)]
-        over = lapsed(manifests, now, timedelta(days=days))
-        for one in over:
-            await store.remove(one)
-            removed.append(f"{kind}/{one.id}")
-        await store.remove_unfinished(kind, now)
-        kept += [one for one in manifests if one not in over and kind is BackupKind.DATA]
-    named = frozenset([file.sha256 for one in kept for file in await listed_files(stores.data, one)])
-    await stores.data.remove_files(named, now)
-    return removed

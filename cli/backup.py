@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -14,24 +15,32 @@ from adapters.connections import mongo_addresses
 from adapters.mongo.client import open_client
 from adapters.mongo.compliance import MongoAuditTrail
 from adapters.settings import Settings
-from cli.backing_up import Taken, back_up, places
+from cli.backing_up import Taken, back_up
+from cli.backup_places import places
 from cli.output import CommandError, console, errors, explained
 from cli.running import current_settings
-from models.backups import BackupKind, Manifest
+from models.backups import BackupKind, Manifest, UnknownKeyError
 from models.compliance import AuditAction, audit_of_operator
 
 app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
-def backup(context: typer.Context) -> None:
+def backup(
+    context: typer.Context,
+    *,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Also where most keys or files of the last backup are gone.")
+    ] = False,
+) -> None:
     """Copy database, key vault and files to BACKUP_URL; backups whose time is over are removed after it."""
     if context.invoked_subcommand is not None:
         return
     with explained():
-        taken = asyncio.run(taken_and_noted(current_settings()))
+        taken = asyncio.run(taken_and_noted(current_settings(), accept_loss=accept_loss))
         for line in told(taken):
             console.print(line, markup=False)
+        _warn(taken.unreadable)
 
 
 @app.command(name="list")
@@ -42,13 +51,14 @@ def list_all(
 ) -> None:
     """Show every backup that is whole, newest first."""
     with explained():
-        manifests = asyncio.run(_manifests(current_settings()))
+        manifests, unreadable = asyncio.run(_manifests(current_settings()))
         console.print(_table(manifests))
+        _warn(unreadable)
         if within is not None:
             _insist_on(manifests, datetime.now(UTC) - timedelta(hours=within))
 
 
-async def taken_and_noted(settings: Settings) -> Taken:
+async def taken_and_noted(settings: Settings, *, accept_loss: bool = False) -> Taken:
     """Make one, with a line that moves on standard error, and note it in the audit."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
@@ -60,7 +70,7 @@ async def taken_and_noted(settings: Settings) -> Taken:
             count += documents
             progress.update(line, description=f"backing up: {what}, {count:,} in all")
 
-        taken = await back_up(settings, told_of)
+        taken = await back_up(settings, told_of, accept_loss=accept_loss)
     await note(settings, AuditAction.BACKED_UP, f"backup:{taken.data.id}")
     for one in taken.removed:
         await note(settings, AuditAction.BACKUPS_REMOVED, f"backup:{one.replace('/', ':')}")
@@ -90,10 +100,21 @@ def told(taken: Taken) -> list[str]:
     return [made, *(f"removed, since its time is over: {one}" for one in taken.removed)]
 
 
-async def _manifests(settings: Settings) -> list[Manifest]:
-    stores = places(settings)
-    pairs = ((stores.data, BackupKind.DATA), (stores.vault, BackupKind.VAULT))
-    return [await store.manifest(kind, one) for store, kind in pairs for one in await store.finished(kind)]
+async def _manifests(settings: Settings) -> tuple[list[Manifest], list[str]]:
+    """Those that can be looked at, and why others cannot."""
+    stores, manifests, unreadable = places(settings), list[Manifest](), list[str]()
+    for store, kind in ((stores.data, BackupKind.DATA), (stores.vault, BackupKind.VAULT)):
+        for one in await store.finished(kind):
+            try:
+                manifests.append(await store.manifest(kind, one))
+            except UnknownKeyError as error:
+                unreadable.append(str(error))
+    return manifests, unreadable
+
+
+def _warn(unreadable: Sequence[str]) -> None:
+    for one in unreadable:
+        errors.print(f"visitnow: {one}", style="red", markup=False, soft_wrap=True)
 
 
 def _insist_on(manifests: list[Manifest], since: datetime) -> None:

@@ -16,7 +16,7 @@ from adapters.settings import Settings, production_problems
 from adapters.storage import try_out
 from adapters.temporal.checkup import idle_queues, schedule_problems, search_attribute_problems
 from cli.accounts import everybody
-from cli.backing_up import places
+from cli.backup_places import places
 from models.backups import BackupKind
 from models.errors import UnavailableError
 from workers.relay import LEASE

@@ -27,7 +27,7 @@ from cli.demo.stage import Stage, StoryError, insist
 from cli.demo.views import AppointmentSeen
 from cli.outcome import Outcome, Tell
 from cli.output import CommandError, console, explained
-from cli.restore import restored
+from cli.restore import Chosen, restored
 from cli.restoring import Target
 from cli.seed.catalogues import full
 from cli.signals import ignore_signals, stoppable
@@ -167,7 +167,7 @@ class Rehearsal:
         owner = self._stack.addresses.owner_mongodb_url(settings.database)
         if temporal:
             await schedules.apply(await connect_temporal(settings))
-        await restored(settings, Target(owner, owner), None, self._tell, self._outcome)
+        await restored(settings, Target(owner, owner), Chosen(), self._tell, self._outcome)
 
     async def _see_it_live(self, appointment: str) -> None:
         """The booking of before is still in its workflow's hands: it can be cancelled, and its money goes back."""

@@ -34,7 +34,7 @@ class Reapplied(NamedTuple):
 
 
 async def logged(settings: Settings, taken_at: datetime) -> Sequence[LogEntry]:
-    """What the log says since a backup. Raises `BackupError` where it is not what we wrote."""
+    """What the log says since a backup. Raises `BackupError` where it is not what we wrote, or we cannot tell."""
     log = StoredErasureLog(settings.storage_url, Statements(settings.token_keys))
     try:
         return await log.since(taken_at - _BEGUN_BEFORE)

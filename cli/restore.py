@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
@@ -37,10 +37,20 @@ _EXPECTED: Final = (CommandError, BackupError, UnavailableError)
 app = typer.Typer()
 
 
+class Chosen(NamedTuple):
+    """Which backups, by their ids; None: the newest."""
+
+    data: str | None = None
+    vault: str | None = None
+
+
 @app.command(name="restore")
 def restore_command(
     *,
     backup: Annotated[str | None, typer.Option(help="The backup's id; absent: the newest.")] = None,
+    vault_backup: Annotated[
+        str | None, typer.Option(help="The id of the vault's backup, which may be another one's; absent: the newest.")
+    ] = None,
     owner_url: Annotated[
         str | None,
         typer.Option(
@@ -66,17 +76,18 @@ def restore_command(
         target = Target(owner, vault_owner_url or owner)
         outcome = Outcome(lambda line: console.print(line, markup=False))
         with console.status("restoring") as status:
+            chosen_ones = Chosen(backup, vault_backup)
             work = finished if finish else restored
-            asyncio.run(work(settings, target, backup, status.update, outcome))
+            asyncio.run(work(settings, target, chosen_ones, status.update, outcome))
         if outcome.faults:
             raise CommandError("\n".join(["not everything is as it was:", *outcome.faults]))
 
 
-async def restored(settings: Settings, target: Target, backup: str | None, tell: Tell, outcome: Outcome) -> None:
+async def restored(settings: Settings, target: Target, backup: Chosen, tell: Tell, outcome: Outcome) -> None:
     """Restore, note it, then all that follows. Raises `BackupError`, `CommandError` or `UnavailableError`."""
-    manifest = await chosen(settings, backup)
+    manifest = await chosen(settings, backup.data)
     await logged(settings, manifest.taken_at)  # nothing is put back where it cannot be told who is to be erased
-    found = await restore(settings, target, manifest, tell, outcome)
+    found = await restore(settings, target, manifest, tell, outcome, backup.vault)
     keys = "the vault was there and was left alone" if found.keys is None else f"{found.keys:,} keys"
     outcome.tell(
         f"{manifest.documents:,} documents ({manifest.size / 1e6:,.1f} MB) as they were at "
@@ -88,10 +99,10 @@ async def restored(settings: Settings, target: Target, backup: str | None, tell:
     await _followed(settings, manifest, tell, outcome)
 
 
-async def finished(settings: Settings, target: Target, backup: str | None, tell: Tell, outcome: Outcome) -> None:
+async def finished(settings: Settings, target: Target, backup: Chosen, tell: Tell, outcome: Outcome) -> None:
     """What follows the restore of that backup, or of the one that was restored last. Raises as `restored` does."""
     await refuse_half(settings, target)
-    manifest = await chosen(settings, backup or await _restored_last(settings))
+    manifest = await chosen(settings, backup.data or await _restored_last(settings))
     outcome.tell(f"what follows the restore of {manifest.id}, once more")
     await note(settings, AuditAction.RESTORED, f"backup:{manifest.id}", "what follows it, once more")
     await _followed(settings, manifest, tell, outcome)

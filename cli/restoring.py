@@ -14,9 +14,10 @@ from adapters.mongo.invariants import MongoInvariants
 from adapters.mongo.seals import MongoAuditSeals
 from adapters.seal_heads import StoredSealHeads
 from adapters.settings import Settings
-from cli.backing_up import listed_files, places
+from cli.backup_places import listed_files, places
 from cli.outcome import Outcome, Tell
 from cli.output import CommandError
+from cli.restoring_keys import faults_of, keys_for, lacking
 from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
 
@@ -65,19 +66,25 @@ async def chosen(settings: Settings, backup: str | None) -> Manifest:
 
 
 async def restore(
-    settings: Settings, target: Target, manifest: Manifest, tell: Tell, outcome: Outcome | None = None
+    settings: Settings,
+    target: Target,
+    manifest: Manifest,
+    tell: Tell,
+    outcome: Outcome | None = None,
+    vault_backup: str | None = None,
 ) -> Restored:
     """Put it back: data, indexes, files, and the keys last. Raises `CommandError` where there is anything already.
 
     Without keys nothing that is sealed opens: whoever is interrupted leaves nothing that anybody could read.
-    `outcome` hears what is found when it is.
+    `outcome` hears what is found when it is; `vault_backup` is that of the keys, absent: the newest.
     """
     outcome = outcome or Outcome()
     await refuse_half(settings, target)
     stores, (data, vault) = places(settings), _targets(settings, target)
     try:
         await _refuse_unless_empty(data, manifest)
-        opening = await _keys_for(stores.vault, vault)
+        opening = await keys_for(stores.vault, vault, vault_backup)
+        lacks = await lacking(stores.vault, vault) if opening is None else None
         await data.begin(manifest.id)
         for one in manifest.contents:
             tell(f"putting back {one.name}")
@@ -90,6 +97,7 @@ async def restore(
         ]
         tell("making indexes")
         differences += await data.ensure_indexes()
+        differences += [] if lacks is None else await faults_of(lacks, data)
         outcome.blame(*differences)
         await data.empty(SIGNED_IN)
         tell("putting files back")
@@ -142,19 +150,6 @@ async def _refuse_unless_empty(data: MongoTarget, manifest: Manifest) -> None:
         )
     if await data.clock() < manifest.taken_at - _CLOCKS:
         raise CommandError("the database's clock is behind the backup: new audit entries would come before old ones")
-
-
-async def _keys_for(store: BackupStore, vault: MongoTarget) -> Manifest | None:
-    """The newest backup of the vault: the younger it is, the fewer keys come back that were destroyed since.
-
-    None where the vault is there. Raises `BackupError` where there is neither.
-    """
-    if await vault.occupied():
-        return None
-    finished = await store.finished(BackupKind.VAULT)
-    if not finished:
-        raise BackupError("the vault is empty and there is no backup of it: nothing that is sealed could be read")
-    return await store.manifest(BackupKind.VAULT, finished[0])
 
 
 async def _restore_keys(store: BackupStore, vault: MongoTarget, manifest: Manifest) -> int:

@@ -25,6 +25,17 @@ class BackupError(Exception):
     """A backup cannot be made, or is not what was made; the text says why, without anybody's data."""
 
 
+class UnknownKeyError(BackupError):
+    """Something was signed with a key that is not configured: one of ours of before, or anybody's."""
+
+    def __init__(self, what: str, key: str) -> None:
+        """Names the key, so that it can be put back."""
+        super().__init__(
+            f"{what} was signed with the key {key!r}, which VISITNOW_SIGNING_KEYS no longer names: "
+            "name it there again, after the newest"
+        )
+
+
 class BackupKind(StrEnum):
     """The data and the keys that open it lie apart, and the keys are kept for a shorter time."""
 

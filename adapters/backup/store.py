@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +16,7 @@ from adapters.backup.sealing import BackupCipher
 from adapters.settings import NamedKey
 from adapters.storage import answered, open_store
 from adapters.tokens import Statement, Statements
-from models.backups import UNFINISHED_KEPT, BackupError, BackupKind, Manifest, Part
+from models.backups import UNFINISHED_KEPT, BackupError, BackupKind, Manifest, Part, UnknownKeyError
 
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.jws"
@@ -64,14 +64,17 @@ class BackupStore:
         return [one for one in await self._ids(kind) if await self._read(f"{_folder(kind, one)}/{SIGNATURE}")]
 
     async def manifest(self, kind: BackupKind, backup_id: str) -> Manifest:
-        """One backup's. Raises `BackupError` where there is none, or it is not what we signed."""
+        """One backup's. Raises `BackupError` where there is none, or it is not what we signed.
+
+        `UnknownKeyError` where the key that signed it is not at hand.
+        """
         folder = _folder(kind, backup_id)
         text, signature = await self._read(f"{folder}/{MANIFEST}"), await self._read(f"{folder}/{SIGNATURE}")
         if text is None or signature is None:
             raise BackupError(f"there is no whole backup {folder}")
         statement = signature.decode(errors="replace")
-        if not self._statements.knows_key_of(statement):
-            raise BackupError(f"{folder} was signed with a key that VISITNOW_SIGNING_KEYS no longer names")
+        if (key := self._statements.foreign_key_of(statement)) is not None:
+            raise UnknownKeyError(folder, key)
         try:
             facts = self._statements.read(Statement.BACKUP, statement)
             found = Manifest.model_validate_json(text)
@@ -98,14 +101,24 @@ class BackupStore:
                 removed += 1
         return removed
 
-    async def remove_files(self, keep: frozenset[str], now: datetime) -> int:
-        """Copies of files that no backup names any more; one that was just put may be named soon."""
-        removed = 0
-        for name, modified in await self._list(f"{FILES}/"):
-            if name.rpartition("/")[2] not in keep and modified < now - UNFINISHED_KEPT:
-                await self._delete(name)
-                removed += 1
-        return removed
+    async def remove_untouched(self, kind: BackupKind, backup_id: str, before: datetime) -> bool:
+        """Remove a backup whose manifest cannot be read, if nothing of it was written since; whether it was removed."""
+        left = await self._list(f"{_folder(kind, backup_id)}/")
+        if not all(modified < before for _, modified in left):
+            return False
+        # Signature first, as ever.
+        for name, _ in sorted(left, key=lambda one: not one[0].endswith(SIGNATURE)):
+            await self._delete(name)
+        return True
+
+    async def copies(self, before: datetime) -> set[str]:
+        """Copies of files, by their hashes, that were put before then: one that was just put may be named soon."""
+        return {name.rpartition("/")[2] for name, modified in await self._list(f"{FILES}/") if modified < before}
+
+    async def remove_copies(self, hashes: Collection[str]) -> None:
+        """Remove copies that no backup names any more."""
+        for one in hashes:
+            await self._delete(file_name(one))
 
     async def _ids(self, kind: BackupKind) -> list[str]:
         listed = await answered(obstore.list_with_delimiter_async(self._store, prefix=f"{kind}/"))

@@ -8,7 +8,7 @@ over those bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from adapters.mongo import indexes
 from adapters.mongo.client import Client, Database, answering, open_client, unanswered
-from adapters.mongo.encryption import sealed_within
+from adapters.mongo.encryption import IS_KEY, VAULT_COLLECTION, sealed_within
 from models.backups import BackupError, Measure
 from models.errors import UnavailableError
 
@@ -48,6 +48,13 @@ class Batch(NamedTuple):
 
     content: bytes
     documents: int
+
+
+class Keys(NamedTuple):
+    """How many keys there are in part of a vault's backup, and the names of those that a vault lacks."""
+
+    all: int
+    lacking: Sequence[str]
 
 
 class MongoSnapshot:
@@ -176,6 +183,35 @@ class MongoTarget:
         await self._database[RESTORING].drop()
 
     @answering
+    async def keys_of(self, content: bytes) -> Keys:
+        """The keys among a vault's documents, and which of them are neither in this vault nor known to be buried."""
+        documents = [decode(content[start:end]) for start, end in _bounds(content)]
+        keys = [one for one in documents if "keyMaterial" in one]
+        lacking: list[str] = []
+        for start in range(0, len(keys), _INSERTED_AT_ONCE):
+            some = {one["_id"]: str(one["keyAltNames"][0]) for one in keys[start : start + _INSERTED_AT_ONCE]}
+            there = [
+                {"_id": {"$in": list(some)}, **IS_KEY},
+                {"keyAltNames": {"$in": list(some.values())}, "keyMaterial": {"$exists": False}},
+            ]
+            found = await self._database[VAULT_COLLECTION].find({"$or": there}, {"keyAltNames": 1}).to_list(None)
+            names = {name for one in found for name in _strings(one["keyAltNames"])}
+            lacking += [name for name in some.values() if name not in names]
+        return Keys(len(keys), lacking)
+
+    @answering
+    async def accounts(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of them that this database knows."""
+        found = [
+            one
+            for start in range(0, len(ids), _INSERTED_AT_ONCE)
+            for one in await self._database["users"]
+            .find({"_id": {"$in": list(ids[start : start + _INSERTED_AT_ONCE])}}, {"_id": 1})
+            .to_list(None)
+        ]
+        return frozenset(str(one["_id"]) for one in found)
+
+    @answering
     async def clock(self) -> datetime:
         """The server's own time."""
         return await _clock(self._client)
@@ -216,6 +252,10 @@ class MongoTarget:
         """Declared validators and indexes; what differs from the declaration afterwards. Raises `UnavailableError`."""
         await indexes.ensure(self._database)
         return await indexes.compare(self._database)
+
+
+def _strings(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _bounds(content: bytes) -> Iterator[tuple[int, int]]:

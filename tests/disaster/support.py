@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import obstore
 from pydantic import SecretStr
@@ -90,6 +91,12 @@ class Place(NamedTuple):
     def target(self) -> Target:
         url = self.servers.owner_mongodb_url(self.data)
         return Target(url, url)
+
+    @property
+    def folder(self) -> Path:
+        """Its object storage."""
+        assert self.settings.storage_url is not None
+        return Path(urlsplit(self.settings.storage_url).path)
 
     def all(self, collection: str) -> list[Json]:
         return list(self.owner[self.data][collection].find(sort=[("_id", 1)]))

@@ -17,7 +17,7 @@ from adapters.mongo.encryption import ERASED, VAULT_COLLECTION
 from adapters.mongo.indexes import ensure
 from adapters.mongo.invariants import MongoInvariants
 from cli.audit import verified
-from cli.backing_up import places
+from cli.backup_places import places
 from cli.output import CommandError
 from cli.restoring import chosen, restore
 from models.backups import BackupError, BackupKind
@@ -210,7 +210,8 @@ async def test_files_are_read_once_and_copies_that_no_backup_names_go(lived_in: 
     assert {one: after[one] for one in times} == times
     assert len(after) == len(times) + 1
     store = places(lived_in.settings).data
-    assert await store.remove_files(frozenset(), datetime.now(UTC) + timedelta(days=2)) == len(after)
+    assert await store.copies(datetime.now(UTC) - timedelta(hours=1)) == set()
+    assert await store.copies(datetime.now(UTC) + timedelta(days=2)) == {one.name for one in after}
 
 
 async def test_what_has_lapsed_goes_with_the_next_backup_and_the_vault_sooner(lived_in: Place) -> None:
