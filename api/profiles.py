@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from api.problems import invalid
 from api.sign_in import known_to
 from models.booking import PatientDetails
+from models.compliance import AuditAction
 from models.deletions_ports import Leaves
 from models.dependants import MOST_DEPENDANTS, Dependant, meant_by
 from models.errors import Code, VisitNowError, not_found
 from models.identity import Account, Principal, Subject
 from models.identity_ports import Dependants, Users
 from models.ids import derived_id, random_id
+
+Noting = Callable[[AuditAction, str], Awaitable[None]]
+"""Notes what is about to be written: once nothing speaks against it, and before it counts."""
 
 
 class Profiles:
@@ -30,12 +34,13 @@ class Profiles:
         """The caller's account. Raises `token_invalid` where it is gone."""
         return known_to(caller, await self._users.find(Subject(caller.subject), caller.subject))
 
-    async def change(self, caller: Principal, fields: Mapping[str, object]) -> Account:
+    async def change(self, caller: Principal, fields: Mapping[str, object], first: Noting) -> Account:
         """Change some fields. Raises `invalid` for the address with which somebody signs in."""
         account = await self.own(caller)
         if "email" in fields and not account.is_patient:
             raise invalid("email", "fixed", "You sign in with your address: ask for an invitation to another one")
         changed = Account.model_validate({**dict(account), **fields})
+        await first(AuditAction.ACCOUNT_CHANGED, account.id)
         if not await self._users.describe(Subject(caller.subject), changed):
             raise VisitNowError(Code.TOKEN_INVALID)
         return changed
@@ -45,7 +50,7 @@ class Profiles:
         return await self._dependants.of_subject(Subject(caller.subject), caller.subject)
 
     async def add(
-        self, caller: Principal, fields: Mapping[str, object], idempotency_key: str | None
+        self, caller: Principal, fields: Mapping[str, object], idempotency_key: str | None, first: Noting
     ) -> tuple[Dependant, str | None]:
         """One more, and who answers for them. Raises `invalid`, `idempotency_key_reused`, `state_conflict`."""
         scope = Subject(caller.subject)
@@ -59,10 +64,10 @@ class Profiles:
             raise VisitNowError(Code.IDEMPOTENCY_KEY_REUSED)
         if before is None and len(await self.dependants(caller)) >= MOST_DEPENDANTS:
             raise VisitNowError(Code.STATE_CONFLICT, f"Nobody books for more than {MOST_DEPENDANTS}")
-        return await self._written(caller, wanted)
+        return await self._written(caller, wanted, first)
 
     async def correct(
-        self, caller: Principal, dependant_id: str, fields: Mapping[str, object]
+        self, caller: Principal, dependant_id: str, fields: Mapping[str, object], first: Noting
     ) -> tuple[Dependant, str | None]:
         """Change some fields. Raises `not_found`, `invalid`, and `account_leaving` where they are to be forgotten."""
         found = await self._dependants.find(Subject(caller.subject), dependant_id)
@@ -70,12 +75,13 @@ class Profiles:
             raise not_found()
         await self._check_stays(caller, dependant_id)
         await self._dependants.mark_visits(Subject(caller.subject), found)
-        return await self._written(caller, Dependant.model_validate({**dict(found), **fields}))
+        return await self._written(caller, Dependant.model_validate({**dict(found), **fields}), first)
 
-    async def _written(self, caller: Principal, dependant: Dependant) -> tuple[Dependant, str | None]:
+    async def _written(self, caller: Principal, dependant: Dependant, first: Noting) -> tuple[Dependant, str | None]:
         guardian = (await self.own(caller)).name
         if guardian is None and dependant.is_minor(datetime.now(UTC).date()):
             raise invalid("date_of_birth", "guardian_unnamed", "A child needs an adult with a name: give yours first")
+        await first(AuditAction.DEPENDANT_CHANGED, dependant.id)
         await self._dependants.put(Subject(caller.subject), dependant)
         # What was booked before by these details is found from now on whatever becomes of them.
         await self._dependants.mark_visits(Subject(caller.subject), dependant)
@@ -98,10 +104,14 @@ class Profiles:
         if found is not None:
             await self._dependants.mark_visits(Subject(caller.subject), found)
 
-    async def remove(self, caller: Principal, dependant_id: str) -> None:
+    async def remove(self, caller: Principal, dependant_id: str, first: Noting) -> None:
         """Forget one. Raises `not_found`, and `account_leaving` where that is under way with all that is theirs."""
         await self._check_stays(caller, dependant_id)
-        await self.mark_visits(caller, dependant_id)
+        found = await self._dependants.find(Subject(caller.subject), dependant_id)
+        if found is None:
+            raise not_found()
+        await first(AuditAction.DEPENDANT_REMOVED, dependant_id)
+        await self._dependants.mark_visits(Subject(caller.subject), found)
         if not await self._dependants.remove(Subject(caller.subject), dependant_id):
             raise not_found()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Depends, Path, Request
@@ -19,7 +20,6 @@ from api.schemas.identity import (
     UserView,
 )
 from api.services import Wired
-from models.compliance import AuditAction
 from models.errors import Code
 
 _BODY: Final = (Code.MALFORMED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
@@ -38,9 +38,8 @@ async def me(caller: OwnAccount, services: Wired) -> UserView:
 @router.patch("", responses=problem_responses(*GUARD_CODES, *_BODY))
 async def change_me(request: Request, body: ChangeMe, caller: OwnAccount, services: Wired) -> UserView:
     """Change name, e-mail (patients), language or time zone."""
-    changed = await services.profiles.change(caller, body.model_dump(exclude_none=True))
-    await services.audit.note(request, caller, AuditAction.ACCOUNT_CHANGED, caller.subject)
-    return UserView.of(changed)
+    first = partial(services.audit.note, request, caller)
+    return UserView.of(await services.profiles.change(caller, body.model_dump(exclude_none=True), first))
 
 
 @router.get("/dependants", responses=problem_responses(*GUARD_CODES))
@@ -63,8 +62,8 @@ async def add_dependant(
     services: Wired,
 ) -> DependantView:
     """Add somebody one books for; a minor needs an account whose owner has a name."""
-    added, guardian = await services.profiles.add(caller, body.model_dump(), key)
-    await services.audit.note(request, caller, AuditAction.DEPENDANT_CHANGED, added.id)
+    first = partial(services.audit.note, request, caller)
+    added, guardian = await services.profiles.add(caller, body.model_dump(), key, first)
     return DependantView.of(added, guardian)
 
 
@@ -73,13 +72,12 @@ async def change_dependant(
     request: Request, dependant_id: DependantId, body: ChangeDependant, caller: MayBookFor, services: Wired
 ) -> DependantView:
     """Correct what is known of somebody one books for."""
-    changed, guardian = await services.profiles.correct(caller, dependant_id, body.model_dump(exclude_none=True))
-    await services.audit.note(request, caller, AuditAction.DEPENDANT_CHANGED, changed.id)
+    first, fields = partial(services.audit.note, request, caller), body.model_dump(exclude_none=True)
+    changed, guardian = await services.profiles.correct(caller, dependant_id, fields, first)
     return DependantView.of(changed, guardian)
 
 
 @router.delete("/dependants/{dependant_id}", status_code=204, responses=problem_responses(*GUARD_CODES, Code.NOT_FOUND))
 async def remove_dependant(request: Request, dependant_id: DependantId, caller: MayBookFor, services: Wired) -> None:
     """Book for somebody no longer; past bookings keep what was written into them."""
-    await services.profiles.remove(caller, dependant_id)
-    await services.audit.note(request, caller, AuditAction.DEPENDANT_REMOVED, dependant_id)
+    await services.profiles.remove(caller, dependant_id, partial(services.audit.note, request, caller))

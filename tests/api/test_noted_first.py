@@ -264,6 +264,37 @@ async def test_a_reuse_is_noted_by_whoever_finds_it_again(
     assert len(entries(database, AuditAction.SESSION_ENDED, session["_id"])) == 1
 
 
+async def test_a_patient_changes_themselves_and_theirs_once_that_is_noted(
+    api: Api, stores: Repositories, database: Database[Json]
+) -> None:
+    who = ACCOUNTS["other_patient"].model_copy(update={"id": random_id("usr"), "phone": None, "name": "Meera Joshi"})
+    assert await stores.users.add(LOOKING, who)
+    child = {"name": "Om", "date_of_birth": "2020-01-02", "relation": "son"}
+    async with api.client(who) as patient:
+
+        async def rename() -> httpx.Response:
+            return await patient.patch("/v1/me", json={"name": "Meera Rao"})
+
+        await unnoted(database, AuditAction.ACCOUNT_CHANGED, rename)
+        assert (await patient.get("/v1/me")).json()["name"] == "Meera Joshi"
+        assert (await rename()).json()["name"] == "Meera Rao"
+        path = "/v1/me/dependants"
+        await unnoted(database, AuditAction.DEPENDANT_CHANGED, lambda: patient.post(path, json=child))
+        assert (await patient.get(path)).json()["items"] == []
+        added = (await patient.post(path, json=child)).json()
+        one = f"{path}/{added['id']}"
+        await unnoted(database, AuditAction.DEPENDANT_CHANGED, lambda: patient.patch(one, json={"name": "Omkar"}))
+        assert [each["name"] for each in (await patient.get(path)).json()["items"]] == ["Om"]
+        assert (await patient.patch(one, json={"name": "Omkar"})).status_code == 200
+        await unnoted(database, AuditAction.DEPENDANT_REMOVED, lambda: patient.delete(one))
+        assert len((await patient.get(path)).json()["items"]) == 1
+        assert (await patient.delete(one)).status_code == 204
+        assert (await patient.delete(one)).status_code == 404
+    assert len(entries(database, AuditAction.ACCOUNT_CHANGED, who.id)) == 1
+    assert len(entries(database, AuditAction.DEPENDANT_CHANGED, added["id"])) == 2
+    assert len(entries(database, AuditAction.DEPENDANT_REMOVED, added["id"])) == 1
+
+
 async def test_a_review_is_ruled_on_once_that_is_noted(
     api: Api, stores: Repositories, database: Database[Json]
 ) -> None:
