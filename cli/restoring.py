@@ -20,6 +20,7 @@ from cli.output import CommandError
 from cli.restoring_keys import faults_of, keys_for, lacking
 from cli.verifying import VERIFYING
 from models.backups import BackupError, BackupKind, Contents, Manifest, Measure
+from models.seals import UntrustedSealError
 
 ASIDE: Final = "audit-seals-set-aside"
 """Where copies of seals go whose entries are lost: nobody may take them for seals of the restored chain."""
@@ -186,7 +187,10 @@ async def _set_seals_aside(settings: Settings, manifest: Manifest) -> list[str]:
     seals, aside = MongoAuditSeals(client[addresses.database]), list[str]()
     try:
         for tenant, newest in (await heads.newest()).items():
-            last = await seals.last(VERIFYING, tenant)
+            try:
+                last = await seals.last(VERIFYING, tenant)
+            except UntrustedSealError:
+                continue  # whoever may add put it there: verifying names it, and nothing else is held up by it
             number = 0 if last is None else last.seal.number
             if newest > number:
                 moved = await heads.set_aside(tenant, number, f"{ASIDE}/{manifest.id}")

@@ -188,6 +188,17 @@ async def test_seals_of_what_was_lost_are_set_aside_and_the_chain_goes_on(lived_
     assert (report.findings, report.entries) == ((), 39)
 
 
+async def test_what_only_calls_itself_a_seal_does_not_hold_up_a_restore(lived_in: Place, town: Town) -> None:
+    """The account that adds to the audit can add that: the keys must come back all the same, and it is named."""
+    lived_in.owner[lived_in.data]["audit_seals"].insert_one({"_id": "forged", "tenant_id": "tnt_a", "number": 99})
+    await lived_in.back_up()
+    fresh = town.place(storage_url=lived_in.settings.storage_url)
+    restored = await fresh.restore()
+    assert (restored.keys, restored.differences, restored.set_aside) == (2, (), ())
+    with pytest.raises(CommandError, match="forged in audit_seals is no seal"):
+        await verified(fresh.settings, None)
+
+
 async def test_an_entry_that_was_changed_before_the_backup_is_still_found(lived_in: Place, town: Town) -> None:
     entry = lived_in.all("audit")[0]["_id"]
     lived_in.owner[lived_in.data]["audit"].update_one({"_id": entry}, {"$set": {"actor": "usr_forger"}})
