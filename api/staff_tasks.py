@@ -38,9 +38,8 @@ class TaskList:
         scope = await self._reach(caller, clinic_id)
         now = datetime.now(UTC)
         at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        done = await self._tasks.finish(scope, clinic_id, task_id, caller.subject, at)
-        await self._audit.note(request, caller, AuditAction.TASK_DONE, done.id)
-        return done
+        await self._audit.note(request, caller, AuditAction.TASK_DONE, task_id)
+        return await self._tasks.finish(scope, clinic_id, task_id, caller.subject, at)
 
     async def _reach(self, caller: Principal, clinic_id: str) -> Scope:
         """The caller's scope, where the clinic is one of those that they work for. Raises `not_found`."""

@@ -6,29 +6,34 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import httpx
 import pyotp
 import pytest
+from fastapi import Request
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from adapters.mongo.repositories import Repositories
 from adapters.tokens import Purpose, PurposeTokens
+from api.own_account import OwnAccounts
+from api.sign_in import Tools
 from cli.accounts import ACCOUNTS, PASSWORD
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR
 from models.booking import Intake
 from models.compliance import AuditAction
 from models.credentials import INVITE_LIFETIME, RESET_LIFETIME
 from models.errors import Code
-from models.identity import Account, Invitation, Role, System
+from models.identity import Account, Invitation, Role, Scope, System
+from models.identity_ports import Users
 from models.ids import random_id
 from models.reviews import Opinion, ReviewState, review_of
 from models.sessions import EndReason
 from sandbox.servers.stack import Addresses
 from tests.api.conftest import Api, a_booking, confirm, hold
-from tests.api.strangers import LEAVE
+from tests.api.strangers import LEAVE, a_task
 
 Json = dict[str, Any]
 Try = Callable[[], Awaitable[httpx.Response]]
@@ -100,13 +105,16 @@ async def goes_on(client: httpx.AsyncClient, who: dict[str, str]) -> bool:
     return (await client.get("/v1/me", headers=who)).status_code == 200
 
 
-def reset(api: Api, client: httpx.AsyncClient, account: Account) -> Try:
-    """Sets a password by a link for the first one."""
+def reset_token(api: Api, account: Account) -> str:
+    """What a link carries that replaces an account's first password."""
     now = datetime.now(UTC)
-    token = PurposeTokens(api.settings.token_keys).mint(
-        Purpose.PASSWORD_RESET, account.id, "1", now + RESET_LIFETIME, now
-    )
-    body = {"token": token, "password": NEW_PASSWORD}
+    tokens = PurposeTokens(api.settings.token_keys)
+    return tokens.mint(Purpose.PASSWORD_RESET, account.id, "1", now + RESET_LIFETIME, now)
+
+
+def reset(api: Api, client: httpx.AsyncClient, account: Account) -> Try:
+    """Sets a password by a link."""
+    body = {"token": reset_token(api, account), "password": NEW_PASSWORD}
     return lambda: client.post("/v1/auth/password/reset", json=body)
 
 
@@ -133,6 +141,40 @@ async def test_a_password_is_not_replaced_while_old_sessions_would_go_on(
     with taking_no(database, "sessions", ended_because=EndReason.PASSWORD_CHANGED):
         assert (await attempt()).status_code == 500
     assert (await attempt()).status_code == 204, "the link is still good"
+    assert not await goes_on(anybody, who)
+
+
+class InBetween:
+    """The accounts, of which one signs in just before its password is replaced."""
+
+    def __init__(self, users: Users, act: Callable[[], Awaitable[object]]) -> None:
+        self._users = users
+        self._act = act
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._users, name)
+
+    async def set_password(self, scope: Scope, user_id: str, password_hash: str, version: int | None = None) -> bool:
+        await self._act()
+        return await self._users.set_password(scope, user_id, password_hash, version)
+
+
+async def test_whoever_signs_in_while_the_password_is_replaced_is_out(
+    api: Api, anybody: httpx.AsyncClient, employee: Account
+) -> None:
+    came: list[dict[str, str]] = []
+
+    async def come() -> None:
+        came.append(await signed_in(anybody, employee))
+
+    own = api.services.own_accounts
+    tools = Tools(own._passwords, own._tokens, own._sessions, own._audit, own._doors)
+    users = cast("Users", InBetween(own._users, come))
+    accounts = OwnAccounts(users, own._sign_in, tools, own._letters, key=own._key)
+    route = SimpleNamespace(path="/v1/auth/password/reset")
+    scope = {"type": "http", "method": "POST", "headers": [], "client": ("127.0.0.1", 1), "route": route}
+    await accounts.reset(Request(scope), reset_token(api, employee), NEW_PASSWORD)
+    [who] = came
     assert not await goes_on(anybody, who)
 
 
@@ -314,6 +356,23 @@ async def test_a_review_is_ruled_on_once_that_is_noted(
         assert still.state is ReviewState.PENDING
         assert (await publish()).status_code == 200
     assert len(entries(database, AuditAction.REVIEW_MODERATED, review.id)) == 1
+
+
+async def test_a_task_is_done_once_that_is_noted(api: Api, stores: Repositories, database: Database[Json]) -> None:
+    start = datetime(2031, 3, 6, 4, 30, tzinfo=UTC)
+    task = a_task(await hold(stores, a_booking(ANANYA_RAO, ACCOUNTS["patient"].id, start), None, Intake()))
+    await stores.staff_tasks.raise_once(LOOKING, task)
+    async with api.client("staff") as desk:
+
+        async def finish() -> httpx.Response:
+            return await desk.post(f"/v1/clinics/{task.clinic_id}/tasks/{task.id}/done")
+
+        await unnoted(database, AuditAction.TASK_DONE, finish)
+        stored = database["staff_tasks"].find_one({"_id": task.id})
+        assert stored is not None
+        assert stored["state"] == "open"
+        assert (await finish()).json()["state"] == "done"
+    assert len(entries(database, AuditAction.TASK_DONE, task.id)) == 1
 
 
 @pytest.mark.parametrize("what", ["services", "availability"])
