@@ -51,6 +51,13 @@ class Objects:
                 except FileNotFoundError:
                     continue  # removed since it was listed
 
+    async def folders(self, within: str) -> set[str]:
+        """The names of the folders in a folder, whose name ends in `/`. Raises `UnavailableError`."""
+        if self._store is None:
+            return set()
+        listed = each(obstore.list(self._store, prefix=within))
+        return {one["path"].removeprefix(within).partition("/")[0] async for some in listed for one in some}
+
     async def count(self, folder: str) -> int:
         """How many objects are in a folder, whose name ends in `/`. Raises as `remove` does."""
         return len(await self._within(folder))

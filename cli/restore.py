@@ -16,6 +16,7 @@ from adapters.settings import Settings
 from cli.audit import told as told_of_audit
 from cli.audit import verified
 from cli.backup import note
+from cli.lost_objects import lost_objects
 from cli.moved_money import moved_money
 from cli.outcome import Outcome, Tell
 from cli.output import CommandError, console, explained
@@ -93,6 +94,11 @@ async def restored(settings: Settings, target: Target, backup: Chosen, tell: Tel
         f"{manifest.documents:,} documents ({manifest.size / 1e6:,.1f} MB) as they were at "
         f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC; {keys}; {found.files:,} files that were missing"
     )
+    if found.files and found.files == (manifest.files.documents if manifest.files else 0):
+        outcome.tell(
+            "  the object storage was lost too, and with it the log of deletions since then: whoever was erased "
+            "is back, look into the certificates that were sent"
+        )
     aside = f"; seals set aside: {', '.join(found.set_aside)}" if found.set_aside else ""
     why = f"as it was at {manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}{aside}"
     await note(settings, AuditAction.RESTORED, f"backup:{manifest.id}", why)
@@ -115,6 +121,8 @@ async def _followed(settings: Settings, manifest: Manifest, tell: Tell, outcome:
         # Read once more: where the storage was lost, it is back only now.
         again = await reapply(settings, await logged(settings, manifest.taken_at))
         outcome.tell(f"{again.deletions:,} deletions since then were made again: {again.erased:,} things had come back")
+        tell("looking for what is lost in object storage")
+        outcome.blame(*await lost_objects(settings))
         tell("asking the payment gateway what moved since")
         # Before any visit is taken up again: what went back already is not to be promised once more.
         money = await moved_money(settings, manifest.taken_at)

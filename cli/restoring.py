@@ -80,6 +80,8 @@ async def restore(
     `outcome` hears what is found when it is; `vault_backup` is that of the keys, absent: the newest.
     """
     outcome = outcome or Outcome()
+    if manifest.files is not None and manifest.files.documents and settings.storage_url is None:
+        raise CommandError(f"VISITNOW_STORAGE_URL is not set, and {manifest.id} has {manifest.files.documents:,} files")
     await refuse_half(settings, target)
     stores, (data, vault) = places(settings), _targets(settings, target)
     try:

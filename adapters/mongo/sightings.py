@@ -50,4 +50,4 @@ class StoredDocuments:
         opened = await self._vault.open([value for _, value in sealed])
         for (document_id, _), content in zip(sealed, opened, strict=True):
             if content is not None and content is not ERASED:
-                yield Found(collection, repr(content).encode(), document_id, content)
+                yield Found(collection, encode(content), document_id, content)

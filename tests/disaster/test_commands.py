@@ -15,14 +15,15 @@ from tests.disaster.support import Place, Town, typed
 def test_a_backup_is_made_listed_and_restored(lived_in: Place, town: Town) -> None:
     made = typed(lived_in, "backup")
     assert made.exit_code == 0, made.output
-    assert re.search(r"documents .* as they were at .* 2 keys, 5 files", made.output)
+    assert re.search(r"documents .* as they were at .* 2 keys, 6 files", made.output)
     [noted] = [one for one in lived_in.all("audit") if one["action"] == "backup.made"]
     assert noted["target"].removeprefix("backup:") in made.output
     assert typed(lived_in, "backup", "list", "--within", "1").exit_code == 0
     fresh = town.place(temporal_namespace=lived_in.settings.temporal_namespace)
     restored = typed(fresh, "restore", VISITNOW_MONGODB_OWNER_URL=fresh.target.owner_url)
     assert restored.exit_code == 0, restored.output
-    assert "2 keys; 5 files that were missing" in restored.output
+    assert "2 keys; 6 files that were missing" in restored.output
+    assert "the object storage was lost too" in restored.output
     assert "35 entries of 3 tenants under 2 seals were looked at" in restored.output
     assert "the payment gateway did not say what moved since" in restored.output
     [noted] = [one for one in fresh.all("audit") if one["action"] == "backup.restored"]

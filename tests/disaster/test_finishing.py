@@ -41,7 +41,7 @@ def test_what_failed_after_the_restore_is_done_by_itself(lived_in: Place, town: 
     assert (nothing.exit_code, "nothing was restored here" in nothing.output) == (1, True), nothing.output
     failed = typed(fresh, "restore", VISITNOW_TEMPORAL_ADDRESS="127.0.0.1:9", **owner)
     assert failed.exit_code == 1
-    assert "2 keys; 5 files that were missing" in failed.output
+    assert "2 keys; 6 files that were missing" in failed.output
     assert "0 deletions since then were made again" in failed.output
     assert "the payment gateway did not say what moved since" in failed.output
     assert "`visitnow restore --finish` goes on from here" in failed.output

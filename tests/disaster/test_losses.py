@@ -12,6 +12,7 @@ import pytest
 from bson.binary import Binary
 from pydantic import SecretStr
 
+from adapters.erasure_log import object_name
 from adapters.mongo.encryption import VAULT_COLLECTION
 from cli.backing_up import back_up
 from cli.backup_places import places
@@ -111,10 +112,10 @@ async def test_a_key_that_was_made_anew_is_another(lived_in: Place, town: Town) 
 async def test_a_storage_that_was_lost_is_no_backup(lived_in: Place) -> None:
     before = await lived_in.back_up()
     unset = lived_in.settings.model_copy(update={"storage_url": None})
-    with pytest.raises(BackupError, match="there are 0 files in object storage, and there were 5 in backup"):
+    with pytest.raises(BackupError, match="there are 0 files in object storage, and there were 6 in backup"):
         await back_up(unset, silent)
     shutil.rmtree(lived_in.folder)
-    with pytest.raises(BackupError, match="there are 0 files in object storage, and there were 5 in backup"):
+    with pytest.raises(BackupError, match="there are 0 files in object storage, and there were 6 in backup"):
         await lived_in.back_up()
     store = places(lived_in.settings)
     assert await store.vault.finished(BackupKind.VAULT) == [before.vault.id]
@@ -178,7 +179,7 @@ async def test_copies_of_files_go_with_the_last_backup_that_names_them(lived_in:
     (lived_in.folder / "documents" / "gone" / "0").unlink()
     await lived_in.back_up()
     copies = town.folder / "backups" / "files"
-    assert len([one for one in copies.rglob("*") if one.is_file()]) == 7, "what was just put may be named soon"
+    assert len([one for one in copies.rglob("*") if one.is_file()]) == 8, "what was just put may be named soon"
     _untouched(copies, 2)
     again = await _of_before(lived_in, 41)
     (lived_in.folder / "documents" / "stays" / "0").unlink()
@@ -187,3 +188,32 @@ async def test_copies_of_files_go_with_the_last_backup_that_names_them(lived_in:
     assert taken.data.files is not None
     left = [one.name for one in copies.rglob("*") if one.is_file()]
     assert len(left) == taken.data.files.documents + 1, "one that only the second backup names"
+
+
+async def test_where_no_storage_is_set_no_files_are_left_behind(lived_in: Place, town: Town) -> None:
+    await lived_in.back_up()
+    fresh = town.place(storage_url=None)
+    with pytest.raises(CommandError, match=r"VISITNOW_STORAGE_URL is not set, and .* has 6 files"):
+        await fresh.restore()
+    assert fresh.owner[fresh.data].list_collection_names() == []
+
+
+async def test_what_is_lost_in_storage_is_named(lived_in: Place, town: Town) -> None:
+    """Who was erased is known from the storage only: an entry that is missing is not the only one."""
+    database = lived_in.owner[lived_in.data]
+    database["documents"].insert_many(
+        [{"_id": f"doc_{number}", "tenant_id": "tnt_a", "state": "stored", "digest": str(number)} for number in (1, 7)]
+    )
+    database["deletions"].insert_many(
+        [{"_id": f"del_{number}", "about": f"usr_{number}", "state": "erased", "open": False} for number in (1, 2)]
+    )
+    await lived_in.put_file(object_name("del_1"), b"of long ago")
+    _untouched(lived_in.folder, 3)
+    await lived_in.back_up()
+    fresh = town.place(storage_url=lived_in.settings.storage_url)
+    owner = {"VISITNOW_MONGODB_OWNER_URL": fresh.target.owner_url}
+    told = await asyncio.to_thread(typed, fresh, "restore", **owner)
+    assert told.exit_code == 1, told.output
+    assert "1 documents have no file in object storage (doc_7)" in told.output
+    assert "1 deletions are not in their log, where others may be missing too (del_2)" in told.output
+    assert "the object storage was lost too" not in told.output

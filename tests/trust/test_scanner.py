@@ -158,6 +158,23 @@ async def test_what_is_planted_in_a_store_is_found_there(office: Office, planted
     assert await _places(office, planted) == set()
 
 
+async def test_letters_that_join_others_hide_no_word(office: Office) -> None:
+    """Names in Marathi, Malayalam and Kannada are written with them."""
+    canaries = Canaries(office.stack.settings.index_key)
+    words = [
+        canaries.word(f"{name} Zq{secrets.token_hex(8)}") for name in ("ज्योत्स्ना र\u200dय", "ന\u200dന്ദ", "ಕ\u200cಷಮ")
+    ]
+    sealed = await office.stores.vault.seal(
+        f"usr_{secrets.token_hex(8)}", DataClass.CLINICAL, {"said": " ".join(words)}
+    )
+    planted = office.stack.db.rollups.insert_one({"tenant_id": "platform", "sealed": sealed})
+    try:
+        found = await office.scanner().scan(canaries)
+    finally:
+        office.stack.db.rollups.delete_one({"_id": planted.inserted_id})
+    assert [(one.place, one.word) for one in found] == [("opened rollups", word) for word in words]
+
+
 async def test_what_is_planted_in_a_workflow_is_found_in_what_is_said_and_in_what_is_searched(
     office: Office, planted: Canaries, shared_stack: Stack
 ) -> None:
