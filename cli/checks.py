@@ -40,6 +40,10 @@ OLDEST_BACKUP: Final = timedelta(hours=26)
 """A nightly one and some delay; whoever can lose less makes them more often."""
 
 
+OLDEST_MARK: Final = timedelta(hours=2)
+"""A run that has sealed everything says so every half hour."""
+
+
 class Finding(NamedTuple):
     """What was looked at; `problem` is None where it is well, else `remedy` says what to do."""
 
@@ -170,6 +174,16 @@ async def _keys(installation: Installation) -> Sequence[Finding]:
     ]
 
 
+async def _seals(installation: Installation) -> Sequence[Finding]:
+    until, late = await installation.mongo.sealed_until(OLDEST_MARK), datetime.now(UTC) - OLDEST_MARK
+    problem = None
+    if until is None or until < late:
+        since = "ever" if until is None else f"since {until:%Y-%m-%d %H:%M} UTC"
+        problem = f"no run has put all of the audit under seals {since}"
+    remedy = "look at AuditSealingWorkflow in the Temporal UI, then visitnow audit verify"
+    return [Finding("the audit's entries are under seals", problem, remedy)]
+
+
 async def _redis(installation: Installation) -> Sequence[Finding]:
     redis = connect_redis(installation.settings.redis_url.get_secret_value())
     try:
@@ -225,6 +239,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "clocks": _clock,
     "MongoDB's accounts": _accounts,
     "people": _strangers,
+    "audit": _seals,
     "key vault": _keys,
     "Redis": _redis,
     "object storage": _storage,

@@ -7,15 +7,18 @@ server that runs without access control, show themselves by nothing else.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from pymongo import DESCENDING
 from pymongo.errors import OperationFailure
 
 from adapters.mongo import indexes
 from adapters.mongo.client import Database, answering, open_client
+from adapters.mongo.compliance import stamp_of
 from adapters.mongo.encryption import IS_KEY, VAULT_COLLECTION
 from adapters.mongo.repositories import MongoAddresses
+from models.seals import MARKS
 
 _UNAUTHORIZED: Final = 13
 _NOBODY: Final = {"_id": "doctor:nobody"}
@@ -78,12 +81,17 @@ class MongoCheckup:
     async def clock(self) -> Clock:
         """The server's clock beside ours."""
         before = datetime.now(UTC)
+        told = await self._now()
+        after = datetime.now(UTC)
+        return Clock((told - (before + (after - before) / 2)).total_seconds(), (after - before).total_seconds())
+
+    async def _now(self) -> datetime:
         answer = await self._database.command("hello", codec_options=self._database.codec_options)
-        after, told = datetime.now(UTC), answer["localTime"]
+        told = answer["localTime"]
         if not isinstance(told, datetime):
             msg = "MongoDB's answer names no time"
             raise TypeError(msg)
-        return Clock((told - (before + (after - before) / 2)).total_seconds(), (after - before).total_seconds())
+        return told
 
     @answering
     async def wrapping(self) -> Mapping[str, int]:
@@ -98,6 +106,23 @@ class MongoCheckup:
         """Whether some process does the job of that lease now, by the server's clock."""
         running = {"$expr": {"$and": [{"$eq": ["$_id", lease]}, {"$gt": ["$until", "$$NOW"]}]}}
         return await self._database["relay_leases"].find_one({"_id": lease, **running}) is not None
+
+    @answering
+    async def sealed_until(self, within: timedelta) -> datetime | None:
+        """Until when every tenant's entries were under seals when that was last said.
+
+        Nothing has to be said yet, and now is told, of an audit without entries older than `within`; None where it was
+        never said of older ones.
+        """
+        now = await self._now()
+        mark = await self._audit["audit_seals"].find_one(
+            {"tenant_id": MARKS}, {"stamps": 1}, sort=[("number", DESCENDING)]
+        )
+        if mark is not None:
+            stamps = mark["stamps"]
+            return stamps["upto"].as_datetime() if isinstance(stamps, dict) else None
+        old = stamp_of(int((now - within).timestamp()) << 32)
+        return None if await self._audit["audit"].find_one({"stamp": {"$lt": old}}, {"_id": 1}) is not None else now
 
     @answering
     async def known(self, user_ids: Collection[str]) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from bson import Timestamp
 from pydantic import SecretStr
 from pymongo import MongoClient
 
@@ -22,6 +25,7 @@ from cli.doctor import show
 from cli.migrate import prepare
 from models.data_classes import DataClass
 from models.identity import System
+from models.seals import MARKS
 from sandbox.servers.stack import Addresses
 from sandbox.servers.temporal import ensure_namespace
 from tests.api.conftest import settings_for
@@ -111,6 +115,24 @@ async def test_accounts_that_may_do_too_much_are_named(settings: Settings, serve
     assert found["key vault"] == "failed with OperationFailure", "the application's account reads no keys"
 
 
+async def test_an_audit_that_nobody_seals_is_named(settings: Settings, servers: Addresses) -> None:
+    what, now = "the audit's entries are under seals", datetime.now(UTC)
+    with MongoClient[Json](servers.owner_mongodb_url(settings.database)) as owner:
+        database = owner[settings.database]
+        ago = {hours: Timestamp(int((now - timedelta(hours=hours)).timestamp()), 1) for hours in (1, 3)}
+        database["audit"].insert_one({"_id": "aud_old", "tenant_id": "tnt_1", "stamp": ago[3]})
+        try:
+            assert _bad(await examine(settings))[what] == "no run has put all of the audit under seals ever"
+            marks = {"tenant_id": MARKS, "number": 1}
+            database["audit_seals"].insert_one({"_id": "mark", **marks, "stamps": {"upto": ago[3]}})
+            assert re.fullmatch(r"no run .* since 20.* UTC", _bad(await examine(settings))[what])
+            database["audit_seals"].update_one({"_id": "mark"}, {"$set": {"stamps.upto": ago[1]}})
+            assert _bad(await examine(settings)) == IDLE
+        finally:
+            database["audit"].delete_one({"_id": "aud_old"})
+            database["audit_seals"].delete_one({"_id": "mark"})
+
+
 async def test_nothing_is_changed_by_looking(settings: Settings, servers: Addresses) -> None:
     owner = SecretStr(servers.owner_mongodb_url(settings.database))
     with MongoClient[Json](servers.owner_mongodb_url(settings.database)) as client:
@@ -150,7 +172,7 @@ async def test_data_keys_that_nobody_can_unwrap_are_counted(settings: Settings) 
         ({"storage_url": None}, {"object storage", "documents"}),
         (
             {"mongodb_url": SecretStr("mongodb://somebody:canary-secret@127.0.0.1:1/?replicaSet=rs0")},
-            {"MongoDB", "clocks", "MongoDB's accounts", "relay"},
+            {"MongoDB", "clocks", "MongoDB's accounts", "audit", "relay"},
         ),
         ({"smtp_url": None, "razorpay_webhook_secrets": SecretStr("")}, {"e-mail", "webhooks of payments"}),
     ],
