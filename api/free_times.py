@@ -24,6 +24,8 @@ from models.wallclock import midnight
 
 FRESH_SECONDS: Final = 5.0
 MAX_BYTES: Final = 64 * 1024 * 1024
+AROUND: Final = 1024
+"""Bytes that an answer takes beside its body: whoever asks for ever new days without a free time is counted too."""
 _ONE_DAY: Final = timedelta(days=1)
 
 
@@ -155,11 +157,12 @@ class FreeTimes:
         return body
 
     def _keep(self, practitioner: str, question: Question, answer: _Answer) -> None:
-        self._bytes += len(answer.body)
+        size = len(answer.body) + AROUND
+        self._bytes += size
         if self._bytes > self._max_bytes:
             self._answers.clear()
             self._by_practitioner.clear()
-            self._bytes = len(answer.body)
+            self._bytes = size
         self._answers[question] = answer
         self._by_practitioner.setdefault(practitioner, set()).add(question)
 

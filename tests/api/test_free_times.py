@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from api.free_times import FreeTimes, Question
+from api.free_times import AROUND, FreeTimes, Question
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR, TENANT
 from models.availability import Availability, Busy, WeeklyRule
 from models.errors import Code, UnavailableError, VisitNowError
@@ -193,7 +193,7 @@ async def test_dates_that_nobody_can_book_cost_no_look_at_claims(house: _House, 
 
 async def test_what_is_kept_has_a_bound(house: _House) -> None:
     longest = len(await house.times.listed(QUESTION))
-    house.times = FreeTimes(house.directory, house.claims, house.feed, lambda _: None, max_bytes=3 * longest)
+    house.times = FreeTimes(house.directory, house.claims, house.feed, lambda _: None, max_bytes=3 * (longest + AROUND))
     for days in range(7):
         for service in PROVIDER.services:
             await house.starts(QUESTION._replace(service_id=service.id, last=TOMORROW + timedelta(days=days)))
@@ -201,3 +201,10 @@ async def test_what_is_kept_has_a_bound(house: _House) -> None:
     asked = house.claims.asked
     await house.starts(QUESTION._replace(service_id=PROVIDER.services[-1].id))
     assert house.claims.asked == asked, "the newest answer is always kept"
+
+
+async def test_answers_without_a_free_time_are_bounded_too(house: _House) -> None:
+    house.times = FreeTimes(house.directory, house.claims, house.feed, lambda _: None, max_bytes=10 * AROUND)
+    for days in range(50):
+        assert await house.starts(QUESTION._replace(first=date(2020, 1, 1), last=date(2020, 1, 1 + days % 28))) == []
+        assert len(house.times._answers) < 10
