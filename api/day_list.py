@@ -18,13 +18,13 @@ from api.edge import failure
 from api.presenter import COMING
 from api.problems import invalid
 from api.schemas.day_list import DayEntry, DayView, DoctorView, PatientName
-from api.streams import LIFETIME_SECONDS, LOOK_SECONDS, POLL_SECONDS
+from api.streams import LIFETIME_SECONDS, LOOK_SECONDS, POLL_SECONDS, Check, admit_again
 from models.booking import Intake
 from models.cursor import decode_cursor, encode_cursor
 from models.day_list import Entry, Visit, day_list, tokens, without_token
 from models.day_list_ports import DayQuery, DoctorsTokens, Names, Tokens, Visits
 from models.errors import Code, UnavailableError, VisitNowError, not_found
-from models.identity import OwnProvider, Principal, Role, Scope, System, scope_of
+from models.identity import OwnProvider, Permission, Principal, Role, Scope, System, scope_of
 from models.ports import Directory
 from models.providers import Clinic
 from models.wallclock import midnight
@@ -58,9 +58,16 @@ class DayLists:
     """Shows days and follows them."""
 
     def __init__(
-        self, visits: Visits, tokens: Tokens, names: Names, directory: Directory, listener: FeedListener
+        self,
+        visits: Visits,
+        tokens: Tokens,
+        names: Names,
+        directory: Directory,
+        listener: FeedListener,
+        check: Check,
     ) -> None:
-        """Where visits, their numbers and names are, and who wakes those who watch."""
+        """Where visits, their numbers and names are; who wakes those who watch, and whether a session still goes on."""
+        self._check = check
         self._visits = visits
         self._tokens = tokens
         self._names = names
@@ -146,11 +153,17 @@ class DayLists:
         ]
 
     async def follow(self, asked: Asked, looked: Looked, known: str | None) -> AsyncIterator[ServerSentEvent]:
-        """The day now, unless it is the known one, and whenever it has changed or somebody's turn has moved."""
+        """The day now, unless it is the known one, and whenever it has changed or somebody's turn has moved.
+
+        Whoever would be let in no more is told nothing more.
+        """
         ends = time.monotonic() + LIFETIME_SECONDS
         with self._listener.watch(asked.clinic.id) as watch:
             while time.monotonic() < ends:
-                view = await self._read(asked, looked)
+                try:
+                    view = await self._read(asked, looked)
+                except VisitNowError:
+                    return
                 if view is not None and (version := _version(view)) != known:
                     known = version
                     yield ServerSentEvent(raw_data=view.model_dump_json(), event="day", id=version)
@@ -158,8 +171,9 @@ class DayLists:
                 await asyncio.sleep(SETTLE_SECONDS)
 
     async def _read(self, asked: Asked, looked: Looked) -> DayView | None:
-        """None while the database does not answer: the stream outlives a failover."""
+        """None while the database does not answer: the stream outlives a failover. Raises what `admit_again` does."""
         try:
+            await admit_again(self._check, asked.caller, Permission.DAY_READ)
             return await self.day(asked, looked)
         except UnavailableError as error:
             _log.warning("stream.paused", **failure(error))

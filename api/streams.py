@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +16,7 @@ from api.metrics import Metrics
 from api.presenter import Presenter
 from models.booking import FINAL_STATES, Appointment, AppointmentState
 from models.errors import Code, UnavailableError, VisitNowError
-from models.identity import Principal, scope_of
+from models.identity import Permission, Principal, scope_of
 from models.payments import PaymentState
 from models.ports import Appointments
 
@@ -35,15 +35,27 @@ SETTLE_SECONDS: Final = 4.0
 
 _UNSETTLED: Final = frozenset({PaymentState.PENDING, PaymentState.AUTHORIZED})
 _log = structlog.get_logger(__name__)
+Check = Callable[[Principal], Awaitable[Principal]]
+"""What every request asks of its session. Raises `token_invalid` and `UnavailableError`."""
+
+
+async def admit_again(check: Check, viewer: Principal, needed: Permission) -> None:
+    """Refuse who would be let in no more: a stream outlives the request that opened it, but not the session.
+
+    Raises `token_invalid`, `forbidden` and `UnavailableError`.
+    """
+    if needed not in (await check(viewer)).permissions:
+        raise VisitNowError(Code.FORBIDDEN)
 
 
 class Streams:
     """Follows appointments for those who watch them."""
 
     def __init__(
-        self, appointments: Appointments, presenter: Presenter, listener: FeedListener, metrics: Metrics
+        self, appointments: Appointments, presenter: Presenter, listener: FeedListener, metrics: Metrics, check: Check
     ) -> None:
-        """Where appointments are read, how they are shown and who wakes us."""
+        """Where appointments are read, how they are shown, who wakes us and whether a session still goes on."""
+        self._check = check
         self._appointments = appointments
         self._presenter = presenter
         self._listener = listener
@@ -68,11 +80,17 @@ class Streams:
     async def follow(
         self, appointment_id: str, viewer: Principal, known_version: int
     ) -> AsyncIterator[ServerSentEvent]:
-        """The appointment now, unless its version is known, and on each change until a final state."""
+        """The appointment now, unless its version is known, and on each change until a final state.
+
+        Whoever would be let in no more is told nothing more.
+        """
         ends = time.monotonic() + LIFETIME_SECONDS
         with self._listener.watch(appointment_id) as watch:
             while time.monotonic() < ends:
-                appointment = await self._read(appointment_id, viewer)
+                try:
+                    appointment = await self._read(appointment_id, viewer)
+                except VisitNowError:
+                    return
                 if appointment is not None and appointment.version > known_version:
                     known_version = appointment.version
                     view = await self._presenter.one(appointment, viewer)
@@ -82,8 +100,9 @@ class Streams:
                 await watch.wait(LOOK_SECONDS if self._listener.connected else POLL_SECONDS)
 
     async def _read(self, appointment_id: str, viewer: Principal) -> Appointment | None:
-        """None while the database does not answer: the stream outlives a failover."""
+        """None while the database does not answer: the stream outlives a failover. Raises what `admit_again` does."""
         try:
+            await admit_again(self._check, viewer, Permission.APPOINTMENT_READ)
             return await self._appointments.find(scope_of(viewer), appointment_id)
         except UnavailableError as error:
             _log.warning("stream.paused", **failure(error))

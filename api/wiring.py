@@ -292,8 +292,10 @@ def _services(connected: _Connected, metrics: Metrics, background: Background, p
         link_pages=LinkPages(),
         searching=Searching(stores.search, stores.directory, pages, listener, background.start),
         listener=listener,
-        streams=Streams(stores.appointments, presenter, listener, metrics),
-        day_lists=DayLists(stores.appointments, stores.tokens, stores.users, stores.directory, listener),
+        streams=Streams(stores.appointments, presenter, listener, metrics, people.sessions.check),
+        day_lists=DayLists(
+            stores.appointments, stores.tokens, stores.users, stores.directory, listener, people.sessions.check
+        ),
         tickets=Tickets(redis, settings.database),
         limiter=RateLimiter(redis, settings.database),
         checks=_checks(connected, gateway),

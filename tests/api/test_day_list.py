@@ -24,9 +24,10 @@ from models.booking import Advance, Appointment, AppointmentState, EventType, In
 from models.compliance import AuditAction
 from models.data_classes import DataClass
 from models.errors import Code
-from models.identity import Subject, System, Tenant
+from models.identity import Account, Subject, System, Tenant
 from models.ids import random_id
-from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving
+from models.sessions import EndReason
+from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving, signed_in
 
 Json = dict[str, Any]
 CLINIC: Final = ANANYA_RAO.provider.clinic_id
@@ -275,6 +276,11 @@ class DayStream:
                     fields[name] = value
         pytest.fail("the stream has ended")
 
+    async def rest(self, seconds: float = 60) -> list[str]:
+        """Everything that comes until the stream ends, comments apart."""
+        async with asyncio.timeout(seconds):
+            return [line async for line in self._lines if line.strip(": ") and not line.startswith(":")]
+
 
 @asynccontextmanager
 async def watching(client: httpx.AsyncClient, day: date, **request: Any) -> AsyncIterator[DayStream]:  # noqa: ANN401
@@ -337,6 +343,37 @@ async def test_a_browser_watches_with_a_ticket_once(api: Api, stores: Repositori
             other = (await client.post(f"{PATH}/events-ticket")).json()["ticket"]
         elsewhere = await browser.get(f"/v1/clinics/{KOREGAON_PARK.id}x/day/events", params={"ticket": other})
         assert elsewhere.status_code == 401
+
+
+async def test_who_is_removed_hears_nothing_more(api: Api, stores: Repositories, day: date) -> None:
+    """The stream was opened while they worked here; what happens after their removal is none of their business."""
+    visit = await a_visit(stores, at(day, 10))
+    removed = await a_desk_of_its_own(stores)
+    token = await signed_in(stores, api.settings, removed)
+    redis = connect(api.settings.redis_url.get_secret_value())
+    feed = RedisFeed(redis, api.settings.database)
+    async with (
+        api.client(Authorization=f"Bearer {token}") as client,
+        api.client("staff") as colleague,
+        watching(client, day) as stream,
+        watching(colleague, day) as another,
+    ):
+        await stream.next()
+        await another.next()
+        await api.services.sessions.end_all(removed.id, EndReason.REMOVED)
+        assert (await client.get(PATH)).status_code == 401
+        await advance(stores, visit, EventType.CHECKED_IN, AppointmentState.CHECKED_IN)
+        await feed.day_changed(CLINIC)
+        assert (await another.next())[1]["items"][0]["state"] == "checked_in"
+        assert await stream.rest() == []
+    await redis.aclose()
+
+
+async def a_desk_of_its_own(stores: Repositories) -> Account:
+    """Somebody of the clinic's desk whose sessions are nobody else's."""
+    made = ACCOUNTS["staff"].model_copy(update={"id": random_id("usr"), "email": None, "phone": None})
+    await stores.users.put(System("a test"), made)
+    return made
 
 
 async def test_without_redis_the_stream_looks_by_itself(api: Api, stores: Repositories, day: date) -> None:

@@ -21,9 +21,10 @@ from cli.accounts import ACCOUNTS, patient
 from cli.seed.arogya import ANANYA_RAO
 from models.booking import Advance, Appointment, AppointmentState, EventType, Intake
 from models.errors import Code
-from models.identity import Tenant
+from models.identity import System, Tenant
 from models.ids import random_id
-from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving
+from tests.adapters.mongo.deletion_calls import a_deletion
+from tests.api.conftest import Api, a_booking, confirm, hold, reread, serving, signed_in
 
 Json = dict[str, Any]
 PATIENT: Final = ACCOUNTS["patient"]
@@ -230,6 +231,34 @@ async def test_streams_share_one_subscription(api: Api, worker: Worker, stores: 
         await worker.confirm(appointments[3])
         assert (await streams[3].next(3)).data["state"] == "confirmed"
     await redis.aclose()
+
+
+async def test_who_has_signed_out_hears_nothing_more(
+    api: Api, worker: Worker, stores: Repositories, held: Appointment
+) -> None:
+    token = await signed_in(stores, api.settings, PATIENT)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with api.client(**headers) as client, _opened(client, held.id) as stream:
+        await stream.next()
+        assert (await client.post("/v1/auth/logout")).status_code == 204
+        await worker.confirm(held)
+        await stream.ends(60)
+
+
+async def test_whose_account_is_to_be_deleted_hears_nothing_more(
+    api: Api, worker: Worker, stores: Repositories
+) -> None:
+    leaver = patient(26)
+    held = await hold(stores, a_booking(ANANYA_RAO, leaver.id, next(_STARTS)), None, Intake())
+    async with api.client(leaver) as client, _opened(client, held.id) as stream:
+        await stream.next()
+        asked = await stores.deletions.add(System("a test"), a_deletion(leaver.id))
+        now = datetime.now(UTC)
+        assert await stores.deletions.confirm(System("a test"), asked.id, now, now + timedelta(days=7))
+        api.services.sessions.leavers_changed()
+        assert (await client.get(f"/v1/appointments/{held.id}")).json()["code"] == Code.ACCOUNT_LEAVING
+        await worker.confirm(held)
+        await stream.ends(60)
 
 
 async def test_without_redis_streams_look_by_themselves_and_tickets_wait(
