@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from models.data_classes import DataClass, RetentionClass
+from models.data_classes import RetentionClass
 from models.deletions import Deletion, DeletionState, LogEntry, Retained, certificate_of
 from models.deletions_ports import CertificateSigner, Deletions, Due, ErasureLog
-from models.erasure import ErasureReceipt
+from models.erasure import ErasureReceipt, Store
 from models.errors import Code, UnavailableError, VisitNowError, not_found
 from models.holds import LegalHolds, held_by
 from models.identity import System
@@ -82,13 +82,15 @@ class Certificates:
         raise UnavailableError(msg)
 
     def _backups_lapse_at(self, deletion: Deletion) -> datetime | None:
-        """When the last backup goes from which what went could be read; None where none ever could."""
-        if deletion.dependant_id is not None:
-            # What is said of them is sealed under the account's key, which stays: backups of the data must go.
-            return max((one.at + self._data_backups for one in deletion.receipts), default=None)
-        sealed = {RetentionClass(one.value) for one in DataClass}
-        destroyed = [one.at for one in deletion.receipts if one.data_class in sealed]
-        return max(destroyed) + self._backups if destroyed else None
+        """When the last backup goes from which what went could be read; None where nothing has gone.
+
+        A destroyed key is in the vault's backups. What went otherwise is in those of the data, in clear or sealed
+        under a key that stays: one class's key may stay for years, and a child has none of its own.
+        """
+        lapse = (
+            one.at + (self._backups if one.store is Store.KEYS else self._data_backups) for one in deletion.receipts
+        )
+        return max(lapse, default=None)
 
     async def due(self, now: datetime, limit: int) -> list[Due]:
         """What was left behind and is to go now; what a hold keeps, or keeps no more, has its new end on paper."""

@@ -186,14 +186,17 @@ class DeletionActivities:
                 deletion = await self._advance(step, DeletionState.RESTRICTED)
             if deletion.state not in GONE:
                 return deletion.state
-            for export_id in await self._exports.stop(FORGETTING, about.subject_id, step.at):
-                await self._leaver.stop_export(export_id)
+            await self._stop_exports(step)
             await self._certificates.log(deletion, step.at)
             if about.dependant_id is not None:
                 return deletion.state
             await self._users.remove(Subject(about.subject_id), about.subject_id, step.at)
             await self._sessions.end_all(about.subject_id, EndReason.LEAVING)
         return deletion.state
+
+    async def _stop_exports(self, step: Step) -> None:
+        for export_id in await self._exports.stop(FORGETTING, step.about.subject_id, step.at):
+            await self._leaver.stop_export(export_id)
 
     @activity.defn(name="deletions.settle")
     async def settle(self, step: Step) -> Settled:
@@ -315,9 +318,11 @@ class DeletionActivities:
                 "consents": await self._family.answers.forget(scope, child),
                 "dependants": int(await self._family.children.remove(scope, child)),
             }
-        store, data_class = of
+            # Whatever was asked for since the closing may have the child in it; what is asked for now has not.
+            await self._stop_exports(step)
+        (store, data_class), at = of, self._clock()
         receipts = [
-            ErasureReceipt(store=store, part=part, data_class=data_class, erased=count, at=step.at)
+            ErasureReceipt(store=store, part=part, data_class=data_class, erased=count, at=at)
             for part, count in gone.items()
         ]
         return with_earlier_tries(receipts, found, {})

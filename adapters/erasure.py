@@ -165,14 +165,16 @@ class KeyEraser:
         return Store.KEYS
 
     async def erase(self, subject_id: str, data_class: RetentionClass, at: datetime) -> Sequence[ErasureReceipt]:
-        """Destroy the key, then wait until no process can have it any more."""
+        """Destroy the key, then wait until no process can have it any more; it went when the vault noted it."""
+        del at
         own = data_class.data_class
         if own is None:
             return []
         burial = await self._vault.bury(subject_id, own)
         left = burial.at + self._settle - datetime.now(UTC)
         await asyncio.sleep(max(0.0, left.total_seconds()))
-        return [ErasureReceipt(store=Store.KEYS, part=own, data_class=data_class, erased=int(burial.held), at=at)]
+        erased = int(burial.held)
+        return [ErasureReceipt(store=Store.KEYS, part=own, data_class=data_class, erased=erased, at=burial.at)]
 
     async def count(self, subject_id: str, data_class: RetentionClass) -> Mapping[str, int]:
         """Nothing: the vault's own note says for good whether there had been a key."""

@@ -134,7 +134,7 @@ class Deletion(Model):
     receipts: tuple[ErasureReceipt, ...] = ()
     retained: tuple[Retained, ...] = ()
     backups_lapse_at: UtcDatetime | None = None
-    """When the last backup is gone from which it could be read: of the keys that were destroyed, of a child's data."""
+    """When the last backup is gone from which what went could be read: of the vault, of the data."""
     certificate: str | None = None
     """The newest one, signed (JWS)."""
     certificate_number: int = 0

@@ -394,14 +394,23 @@ async def test_a_hold_on_a_child_or_its_guardian_keeps_the_child(stack: Stack) -
         }
         await leaver.confirms(dependant_id=child["id"])
         await leaver.until("legal_hold")
+        meanwhile = ok(await leaver.client.post("/v1/me/exports", headers=await _proof(stack, leaver)), 202)
+        await eventually(lambda: _export_state(stack, meanwhile), lambda state: state == "ready", seconds=40)
         assert (await admin.delete(f"/v1/legal-holds/{holds[leaver.id]['id']}")).status_code == 204
         await eventually(lambda: _plans_made(stack, leaver), lambda made: made > 1)
         assert stack.db.dependants.find_one({"_id": child["id"]}), "the hold on the child still stands"
         assert (await admin.delete(f"/v1/legal-holds/{holds[child['id']]['id']}")).status_code == 204
         await leaver.forgotten()
         assert stack.db.dependants.find_one({"_id": child["id"]}) is None
+        assert await _export_state(stack, meanwhile) == "stopped", "what was taken along meanwhile has the child in it"
         of_both = ok(await admin.get("/v1/legal-holds", params={"subject_id": leaver.id}))["items"]
         assert of_both == [holds[sister["id"]]], "what is kept of a child lies with the account, which is held too"
+
+
+async def _export_state(stack: Stack, export: Json) -> str:
+    found = stack.db.exports.find_one({"_id": export["id"]})
+    assert found is not None
+    return str(found["state"])
 
 
 async def _plans_made(stack: Stack, leaver: Leaver) -> int:

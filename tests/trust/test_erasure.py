@@ -399,3 +399,19 @@ async def test_a_step_that_died_after_erasing_counts_what_went_then(
     assert _erased(receipts, store)["uploads"] == 1
     assert sum(_erased(receipts, store).values()) == 1
     await office.erase(subject, RetentionClass.NONE, Store.MONGODB)
+
+
+async def test_a_receipt_says_when_it_went_and_not_when_that_was_due(office: Office) -> None:
+    """The database was away for three days; the key had gone before the worker died."""
+    subject, due = f"usr_{secrets.token_hex(8)}", datetime.now(UTC) - timedelta(days=3)
+    deletion = await office.stores.deletions.add(Subject(subject), a_deletion(subject))
+    burial = await office.stores.vault.bury(subject, DataClass.IDENTITY)
+    steps, began = ErasureActivities(office.erasers, office.stores.deletions), datetime.now(UTC)
+    for store in (Store.MONGODB, Store.KEYS):
+        step = EraseStore(
+            subject_id=subject, store=store, data_class=RetentionClass.IDENTITY, at=due, deletion_id=deletion.id
+        )
+        receipts = await ActivityEnvironment().run(steps.erase, step)
+        assert receipts
+        for one in receipts:
+            assert one.at == burial.at if store is Store.KEYS else one.at >= began
