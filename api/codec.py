@@ -84,10 +84,11 @@ class CodecDesk:
         Raises `credentials_invalid`, `totp_required`, `rate_limited`, and `forbidden` for whoever may not read
         payloads or has no authenticator.
         """
-        account = await self._sign_in.recognise(request, typed)
+        recognised = await self._sign_in.recognise(request, typed)
+        account = recognised.account
         await self._refuse_stranger(request, account)
         now = datetime.now(UTC)
-        issued = await self._sessions.begin(request, account, lasting=LASTING)
+        issued = await self._sign_in.begin(request, recognised, lasting=LASTING)
         session_id = session_of(issued.refresh_token)
         return self._tokens.mint(Purpose.CODEC, account.id, session_id, now + LASTING, now)
 

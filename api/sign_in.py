@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from fastapi import Request
@@ -18,7 +19,8 @@ from models.compliance import AuditAction
 from models.credentials import PASSWORD_BACKOFF, Credentials, matching_step, password_counter, recovery_hash
 from models.errors import Code, VisitNowError
 from models.identity import Account, Principal, Subject, System
-from models.identity_ports import Tries, Users
+from models.identity_ports import Entry, Tries, Users
+from models.sessions import EndReason, session_of
 
 PER_ADDRESS: Final = Limit("sign_in_address", hits=600, seconds=600)
 """Whole villages share an address behind a carrier's translation."""
@@ -67,6 +69,14 @@ class Typed(NamedTuple):
     totp: str | None
 
 
+class Recognised(NamedTuple):
+    """Whoever has typed the right things, and what those were compared with."""
+
+    account: Account
+    email: str
+    entry: Entry
+
+
 class SignIn:
     """Judges passwords and authenticators; the unknown take as long and are counted like the known."""
 
@@ -92,9 +102,24 @@ class SignIn:
 
     async def log_in(self, request: Request, typed: Typed) -> Issued:
         """Begin a session. Raises `credentials_invalid`, `totp_required`, `rate_limited`."""
-        return await self._sessions.begin(request, await self.recognise(request, typed))
+        return await self.begin(request, await self.recognise(request, typed))
 
-    async def recognise(self, request: Request, typed: Typed) -> Account:
+    async def begin(self, request: Request, recognised: Recognised, *, lasting: timedelta | None = None) -> Issued:
+        """Begin a session, for no longer than `lasting`. Raises `credentials_invalid`.
+
+        Whoever replaced the password since it was compared has ended what there was; this session came too late for it.
+        """
+        account = recognised.account
+        issued = await self._sessions.begin(request, account, lasting=lasting)
+        entry = await self._users.entry(SIGNING_IN, recognised.email)
+        if entry != recognised.entry:
+            session_id = session_of(issued.refresh_token)
+            with suppress(VisitNowError):  # not found: it came in time to be ended with the others
+                await self._sessions.end(request, account.principal(session_id), session_id, EndReason.PASSWORD_CHANGED)
+            raise VisitNowError(Code.CREDENTIALS_INVALID)
+        return issued
+
+    async def recognise(self, request: Request, typed: Typed) -> Recognised:
         """Whose e-mail, password and code these are. Raises `credentials_invalid`, `totp_required`, `rate_limited`."""
         await self._doors.knock(request, "password")
         name = self.counter(typed.email)
@@ -111,7 +136,7 @@ class SignIn:
         account = await self._users.find(Subject(entry.user_id), entry.user_id)
         if account is None:
             raise VisitNowError(Code.CREDENTIALS_INVALID)
-        return account
+        return Recognised(account, typed.email, entry)
 
     async def prove(self, request: Request, caller: Principal, password: str) -> None:
         """Judge a password of somebody who is signed in. Raises `credentials_invalid`, `rate_limited`."""

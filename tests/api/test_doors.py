@@ -168,7 +168,7 @@ async def test_known_and_unknown_addresses_cost_the_same_work(
             with pytest.raises(VisitNowError) as refused:
                 await people.sign_in.log_in(_request(), Typed(email, "made up", None))
             assert refused.value.code is Code.CREDENTIALS_INVALID
-            work.append(_noted(database, began - timedelta(milliseconds=1)))
+            work.append(await _settled(database, began - timedelta(milliseconds=1)))
     finally:
         database.command("profile", 0)
     assert work[0], "the profiler notes"

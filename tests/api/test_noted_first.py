@@ -19,13 +19,13 @@ from pymongo.database import Database
 from adapters.mongo.repositories import Repositories
 from adapters.tokens import Purpose, PurposeTokens
 from api.own_account import OwnAccounts
-from api.sign_in import Tools
+from api.sign_in import SignIn, Tools, Typed
 from cli.accounts import ACCOUNTS, PASSWORD
 from cli.seed.arogya import ANANYA_RAO, INDIRANAGAR
 from models.booking import Intake
 from models.compliance import AuditAction
 from models.credentials import INVITE_LIFETIME, RESET_LIFETIME
-from models.errors import Code
+from models.errors import Code, VisitNowError
 from models.identity import Account, Invitation, Role, Scope, System
 from models.identity_ports import Users
 from models.ids import random_id
@@ -176,6 +176,37 @@ async def test_whoever_signs_in_while_the_password_is_replaced_is_out(
     await accounts.reset(Request(scope), reset_token(api, employee), NEW_PASSWORD)
     [who] = came
     assert not await goes_on(anybody, who)
+
+
+class Meanwhile:
+    """The accounts; between comparing somebody's password and their session something happens."""
+
+    def __init__(self, users: Users, act: Callable[[], Awaitable[object]]) -> None:
+        self._users = users
+        self._act = act
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._users, name)
+
+    async def find(self, scope: Scope, user_id: str) -> Account | None:
+        found = await self._users.find(scope, user_id)
+        await self._act()
+        return found
+
+
+async def test_a_password_that_is_replaced_while_it_is_compared_opens_nothing(
+    api: Api, anybody: httpx.AsyncClient, employee: Account, database: Database[Json]
+) -> None:
+    replace, own = reset(api, anybody, employee), api.services.sign_in
+    users = cast("Users", Meanwhile(own._users, replace))
+    parts = (own._tries, own._passwords, own._sessions, own._audit, own._doors)
+    route = SimpleNamespace(path="/v1/auth/login")
+    scope = {"type": "http", "method": "POST", "headers": [], "client": ("127.0.0.1", 1), "route": route}
+    with pytest.raises(VisitNowError) as refusal:
+        await SignIn(users, *parts, key=own._key).log_in(Request(scope), Typed(str(employee.email), PASSWORD, None))
+    assert refusal.value.code is Code.CREDENTIALS_INVALID
+    sessions = list(database["sessions"].find({"subject_id": employee.id}))
+    assert [one["ended_because"] for one in sessions] == [EndReason.PASSWORD_CHANGED]
 
 
 async def test_an_authenticator_counts_and_is_taken_off_once_that_is_noted(
