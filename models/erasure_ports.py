@@ -46,7 +46,8 @@ class Remains(Protocol):
     async def forget_tries(self, scope: Scope, subject_id: str) -> int:
         """Drop what stands under digests of their addresses: counters, and codes sent before there was an account.
 
-        How many; nothing where the addresses themselves are gone already.
+        How many; nothing where the addresses themselves are gone already. A code to somebody else that is still good
+        stays its ten minutes: the number may have a new owner.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from adapters.mongo.client import Collection, Database, Document, answering
@@ -18,6 +18,8 @@ from models.identity import Scope, Subject, System
 
 _A_TEXT: Final[Document] = {"$gt": ""}
 """A text that says something."""
+_UNDER_WAY: Final = timedelta(minutes=1)
+"""A code that was right in its last moment has made its account by then."""
 _DIGESTS: Final = System("counters and unanswered codes lie under digests of an address, before there is a subject")
 
 
@@ -127,9 +129,12 @@ class MongoRemains:
     async def _codes(self, indexes: Sequence[str], subject_id: str) -> tuple[list[object], list[str]]:
         """Codes to the number that nobody answered have subjects of their own, whose keys go with them: both's ids.
 
-        Whoever has the number now and an account of their own keeps what is theirs.
+        Whoever has the number now and an account of their own keeps what is theirs, and so does whoever may be about
+        to get one: a code that is good yet makes an account for the subject that it was sent for.
         """
-        query: Document = {"phone_index": {"$in": list(indexes)}}
+        lapsed: Document = {"expires_at": {"$lt": datetime.now(UTC) - _UNDER_WAY}}
+        whose: Document = {"$or": [{"subject_id": subject_id}, lapsed]}
+        query: Document = {"phone_index": {"$in": list(indexes)}, **whose}
         challenges: Collection = self._database["otp_challenges"]
         found = await challenges.find(query, {"subject_id": 1}, comment=_DIGESTS.reason).to_list(None)
         subjects = {str(one["subject_id"]) for one in found} - {subject_id}

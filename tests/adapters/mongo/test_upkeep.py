@@ -12,7 +12,7 @@ from adapters.mongo.onboarding import UNPROVED_LIFETIME
 from adapters.mongo.repositories import MongoAddresses, Repositories
 from models.credentials import OTP_KEPT
 from models.data_classes import DataClass
-from models.identity import Invitation, Role, System
+from models.identity import PLATFORM, Invitation, Role, Subject, System
 from models.messaging import Message, MessageState, Template, Word
 from models.publishing import LeaveState
 from models.reviews import Opinion
@@ -149,6 +149,29 @@ async def test_whoever_never_came_leaves_no_key(stores: Repositories, addresses:
     assert [_keys(addresses, one.subject_id) for one in (stranger, guest)] == [0, 1]
     assert [await stores.challenges.find(TEST, one.id) for one in (stranger, guest)] == [None, None]
     assert (await stores.users.find(TEST, account.id)) == account
+
+
+async def test_who_signs_up_with_a_freed_number_keeps_their_key(
+    stores: Repositories, addresses: MongoAddresses
+) -> None:
+    """Between the look for an account and the end of a key, a code that is good may become an account."""
+    account = an_account(PLATFORM, phone="+919845012345", roles={Role.PATIENT}, clinic_ids=set(), email=None)
+    assert await stores.users.add(TEST, account)
+    index = await stores.database["users"].find_one({"_id": account.id}, {"phone_index": 1})
+    assert index is not None
+    known = {"phone_index": str(index["phone_index"])}
+    a_minute_ago = {"expires_at": now() - timedelta(seconds=61)}
+    new_one, never_came = [a_challenge(account, subject_id=new("usr"), **known, **more) for more in ({}, a_minute_ago)]
+    own = a_challenge(account, **known)
+    for challenge in (new_one, never_came, own):
+        await stores.challenges.add(TEST, challenge)
+        await stores.challenges.address(TEST, challenge.id, challenge.subject_id, "+919812345678")
+    assert await stores.remains.count_tries(Subject(account.id), account.id) == 2
+    assert await stores.remains.forget_tries(Subject(account.id), account.id) == 2
+    left = [await stores.challenges.find(TEST, one.id) is not None for one in (new_one, never_came, own)]
+    assert left == [True, False, False]
+    assert await stores.challenges.count_try(TEST, new_one.id, now()) is not None
+    assert [_keys(addresses, one.subject_id) for one in (new_one, never_came)] == [1, 0]
 
 
 async def test_drafts_and_invitations_go_with_their_keys(stores: Repositories, addresses: MongoAddresses) -> None:
