@@ -27,3 +27,12 @@ def typed_failures() -> Iterator[None]:
         raise ApplicationError(str(error), type=UNAVAILABLE) from error
     except VisitNowError as error:
         raise ApplicationError(error.code, type=error.code, non_retryable=True) from error
+
+
+@contextmanager
+def untyped_failures() -> Iterator[None]:
+    """Where an activity is no workflow's step: our own error again, as it was before it was typed."""
+    try:
+        yield
+    except ApplicationError as error:
+        raise (error.__cause__ or error) from error

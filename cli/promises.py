@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 from typing import Final
 
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.connections import connect_temporal, mongo_addresses
 from adapters.mongo.promises import MongoPromises
 from adapters.mongo.repositories import Repositories
 from adapters.settings import Settings
 from adapters.temporal.search_attributes import register_search_attributes
+from cli.closing import Closer
+from models.booking import AppointmentState
 from models.deletions import GONE, DeletionRef
 from models.errors import UnavailableError
 from models.identity import System
 from models.promises import Kept, Promise, PromiseKind, compared
 from workflows import attributes
+from workflows.policies import RPC_TIMEOUT
 from workflows.reviving import Reviver
 
 _REVIVING: Final = System("visits and deletions whose workflows were lost are taken up again")
@@ -42,9 +45,12 @@ async def promises_kept(settings: Settings) -> Kept:
         ]
         promises = await known.all(datetime.now(UTC))
         lost = [one for one in promises if one.kind in _TAKEN_UP and one.workflow_id not in running]
-        reviver = Reviver(temporal)
-        revived = [one.workflow_id for one in lost if await _revived(reviver, stores, one)]
-        return compared(promises, running, unknown, frozenset(revived))
+        reviver, closer = Reviver(temporal), Closer(stores)
+        cancelled = [one for one in lost if await _cancelled(temporal, stores, closer, one)]
+        left = [one for one in promises if one not in cancelled]
+        revived = [one.workflow_id for one in lost if one in left and await _revived(reviver, stores, one)]
+        kept = compared(left, running, unknown, frozenset(revived))
+        return kept.model_copy(update={"cancelled": tuple(one.id for one in cancelled)})
     finally:
         known.close()
         await stores.close()
@@ -60,6 +66,22 @@ async def _running(temporal: Client) -> Mapping[str, str | None]:
         }
     except RPCError as error:
         raise UnavailableError("the workflow service does not answer") from error
+
+
+async def _cancelled(temporal: Client, stores: Repositories, closer: Closer, lost: Promise) -> bool:
+    """Whether it is a visit whose workflow was not lost, but has ended since the backup, cancelled: so is the visit."""
+    if lost.kind is not PromiseKind.APPOINTMENT:
+        return False
+    try:
+        ended = await temporal.get_workflow_handle(lost.workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise UnavailableError("the workflow service does not answer") from error
+    if ended.typed_search_attributes.get(attributes.BOOKING_STATE) != AppointmentState.CANCELLED:
+        return False
+    found = await stores.appointments.find(_REVIVING, lost.id, open_sealed=False)
+    return found is not None and await closer.close(found)
 
 
 async def _revived(reviver: Reviver, stores: Repositories, lost: Promise) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from adapters.connections import mongo_addresses
@@ -13,6 +13,7 @@ from adapters.mongo.repositories import Repositories
 from adapters.objects import Objects
 from adapters.settings import Settings
 from adapters.tokens import Statements
+from cli.closing import Closer
 from models.backups import BackupError
 from models.deletions import LogEntry
 from models.erasure_ports import Eraser
@@ -31,6 +32,8 @@ class Reapplied(NamedTuple):
 
     deletions: int
     erased: int
+    cancelled: tuple[str, ...]
+    """Visits that were still to come: whoever is forgotten has none."""
 
 
 async def logged(settings: Settings, taken_at: datetime) -> Sequence[LogEntry]:
@@ -51,10 +54,11 @@ async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
         MongoEraser(stores.remains),
         KeyEraser(stores.vault, _AT_ONCE),
     )
-    erased = 0
+    erased, cancelled = 0, list[str]()
     try:
         for entry in entries:
             await stores.deletions.restore(REAPPLYING, entry)
+            cancelled += await _cancelled(stores, entry)
             if entry.dependant_id is not None:
                 erased += await _forget_child(stores, entry, entry.dependant_id)
                 continue
@@ -65,7 +69,23 @@ async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
                     erased += sum(receipt.erased for receipt in receipts)
     finally:
         await stores.close()
-    return Reapplied(len(entries), erased)
+    return Reapplied(len(entries), erased, tuple(cancelled))
+
+
+async def _cancelled(stores: Repositories, entry: LogEntry) -> list[str]:
+    """What was to come had been cancelled, and its money had gone back, before anything of them went.
+
+    Before that was decided the deletion's own workflow cancels. A child's visits are those that say so.
+    """
+    if not entry.erased:
+        return []
+    visits = await stores.subject_visits.look(REAPPLYING, entry.subject_id, datetime.now(UTC))
+    mine = [one for one in visits.visits if entry.dependant_id in {None, one.dependant_id}]
+    closer, closed = Closer(stores), list[str]()
+    for one in visits.only({one.appointment_id for one in mine}).to_cancel:
+        found = await stores.appointments.find(REAPPLYING, one, open_sealed=False)
+        closed += [one] if found is not None and await closer.close(found) else []
+    return closed
 
 
 async def _forget_child(stores: Repositories, entry: LogEntry, dependant_id: str) -> int:

@@ -121,15 +121,18 @@ async def _followed(settings: Settings, manifest: Manifest, tell: Tell, outcome:
         # Read once more: where the storage was lost, it is back only now.
         again = await reapply(settings, await logged(settings, manifest.taken_at))
         outcome.tell(f"{again.deletions:,} deletions since then were made again: {again.erased:,} things had come back")
+        _tell_cancelled(outcome, again.cancelled)
         tell("looking for what is lost in object storage")
         outcome.blame(*await lost_objects(settings))
         tell("asking the payment gateway what moved since")
         # Before any visit is taken up again: what went back already is not to be promised once more.
         money = await moved_money(settings, manifest.taken_at)
         outcome.tell(*([f"{money.refunds:,} refunds since then were booked again"] if money.refunds else []))
+        _tell_cancelled(outcome, money.cancelled)
         _tell_people(outcome, money.for_a_person)
         tell("comparing with Temporal")
         kept = await promises_kept(settings)
+        _tell_cancelled(outcome, kept.cancelled)
         outcome.tell(
             f"{sum(kept.kept.values()):,} open things have their workflow, {sum(kept.begun_again.values()):,} are "
             f"begun again, {len(kept.for_a_person) + len(money.for_a_person):,} need a person"
@@ -142,6 +145,11 @@ async def _followed(settings: Settings, manifest: Manifest, tell: Tell, outcome:
     except _EXPECTED as error:
         faults = ["and not everything is as it was:", *outcome.faults] if outcome.faults else []
         raise CommandError("\n".join([f"{error}; {GOES_ON}", *faults])) from error
+
+
+def _tell_cancelled(outcome: Outcome, visits: Sequence[str]) -> None:
+    """Nobody has to do anything; the patient may ask."""
+    _tell_people(outcome, [f"{one} was cancelled after the backup, and is cancelled again" for one in visits])
 
 
 def _tell_people(outcome: Outcome, people: Sequence[str]) -> None:

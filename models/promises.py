@@ -40,6 +40,8 @@ class Kept(Model):
     kept: Mapping[PromiseKind, int]
     begun_again: Mapping[PromiseKind, int]
     for_a_person: tuple[str, ...]
+    cancelled: tuple[str, ...] = ()
+    """Visits that were cancelled after the backup, as their ended workflows say, and are so again."""
 
 
 def compared(
