@@ -81,10 +81,13 @@ class Exporting:
             lifetime_seconds=max(1, int(policy.export_kept.total_seconds())),
             key=secrets.token_bytes(KEY_BYTES),
         )
+        # First the entry: what cannot be noted is not begun. Where there is one already, that is what was asked for.
+        await self._audit.note(request, caller, AuditAction.EXPORT_REQUESTED, wanted.id)
         kept = await self._exports.begin(scope, wanted)
+        if kept.id != wanted.id:
+            await self._audit.note(request, caller, AuditAction.EXPORT_REQUESTED, kept.id)
         if kept.state is ExportState.COLLECTING:
             await self._doors.exports.begin_export(ExportRef.of(kept))
-        await self._audit.note(request, caller, AuditAction.EXPORT_REQUESTED, kept.id)
         return kept
 
     async def find(self, caller: Principal, kind: ExportKind, export_id: str) -> Export:

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainValidator, StringConstraints
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, StringConstraints
 
 from models.base import UtcDatetime
 
@@ -58,11 +58,18 @@ def _bound(value: object) -> datetime | date:
     raise ValueError("must be an RFC 3339 instant with a zone, or a date")
 
 
-Bound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type=str)]
+def _as_text(bound: datetime | date) -> str:
+    return bound.isoformat().replace("+00:00", "Z")
+
+
+# Left to itself, the library asks whether the text that it has just made is an instant, and warns that it is not.
+_IN_JSON: Final = PlainSerializer(_as_text, return_type=str, when_used="json")
+
+Bound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type=str), _IN_JSON]
 """The border of a stretch of time: an instant, or a date, which stands for that whole day in UTC."""
 
 
-LeaveBound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type=str)]
+LeaveBound = Annotated[datetime | date, PlainValidator(_bound, json_schema_input_type=str), _IN_JSON]
 """The border of a leave: an instant, or a date, which stands for that whole day on the clinic's clock."""
 
 
