@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
 
@@ -12,6 +13,12 @@ from models.errors import DeliveryError, GatewayError, UnavailableError, VisitNo
 GATEWAY_REFUSED = "gateway_refused"
 UNAVAILABLE = "unavailable"
 NOT_TAKEN = "not_taken"
+QUIET_HOURS = "quiet_hours"
+
+
+def in_quiet_hours(left: timedelta) -> ApplicationError:
+    """The failure of a step that would disturb somebody now; it is tried again when their quiet hours are over."""
+    return ApplicationError("their quiet hours", type=QUIET_HOURS, next_retry_delay=left)
 
 
 @contextmanager

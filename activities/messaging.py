@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from temporalio import activity
 
-from activities.failures import typed_failures
+from activities.failures import QUIET_HOURS, in_quiet_hours, typed_failures
 from models.base import Id, Model, UtcDatetime
 from models.deletions_ports import Leaves
 from models.errors import DeliveryError
 from models.identity import Subject, Tenant
-from models.messaging import TOLD_WHO_LEAVE, Channel, Letter, Message, MessageState, Word, reader
+from models.messaging import TOLD_WHO_LEAVE, Begun, Channel, Letter, Message, MessageState, Word, reader
 from models.notice_ports import Carrier, Notifications, Texts
+from models.notices import Skip
 from models.stops import UNSUBSCRIBED, Stops
 
 ERASED = "erased"
 LEAVING = "leaving"
 """Why whoever is to be forgotten was not written to."""
+
+FRESH: Final = timedelta(seconds=10)
+"""Whether words are still true was looked at when they were kept: for so long that counts, for the first try.
+
+Nothing that happens within it is told any later than it would be to somebody whom the message has reached already;
+so whatever goes out at once, which is nearly everything, costs no second look.
+"""
+
+Still = Callable[[Message], Awaitable[Skip | datetime | None]]
+"""Why a message that has waited is not to leave as it is worded, or until when it may not; None: it may."""
 
 
 class Delivery(Model):
@@ -42,10 +54,11 @@ class MessagingActivities:
         *,
         senders: Mapping[Channel, str],
         leaves: Leaves,
+        still: Still,
     ) -> None:
         """Where messages are kept, what they say, who takes them, and who wants none from which sender.
 
-        `leaves` tells whether somebody is to be forgotten.
+        `leaves` tells whether somebody is to be forgotten, `still` whether what was worded is to be told yet.
         """
         self._notifications = notifications
         self._texts = texts
@@ -53,13 +66,15 @@ class MessagingActivities:
         self._stops = stops
         self._senders = senders
         self._leaves = leaves
+        self._still = still
 
     @activity.defn(name="messaging.deliver")
     async def deliver(self, delivery: Delivery) -> MessageState:
-        """Send it, unless it was sent, has failed or has expired; the state as it then is.
+        """Send it, unless it was sent, has failed, has expired or is not true any more; the state as it then is.
 
         Fails, and may be tried again, where the carrier does not take it now or nobody knows whether it did. A try
-        after the latter looks first whether the carrier has it; the carrier may still take it between the two.
+        after the latter looks first whether the carrier has it; the carrier may still take it between the two. What
+        has waited into its reader's quiet hours, and keeps to them, is tried again at their end.
         """
         scope = Tenant(delivery.tenant_id)
         with typed_failures():
@@ -72,7 +87,7 @@ class MessagingActivities:
                 Subject(delivery.subject_id), delivery.subject_id
             ):
                 return await self._settle(delivery, Word(state=MessageState.FAILED, error_code=LEAVING))
-            return await self._settle(delivery, await self._hand_over(delivery, begun.message, begun.unsettled_since))
+            return await self._settle(delivery, await self._hand_over(delivery, begun.message, begun))
 
     @activity.defn(name="messaging.give_up")
     async def give_up(self, delivery: Delivery) -> MessageState:
@@ -106,12 +121,16 @@ class MessagingActivities:
     def _letter(self, message: Message) -> Letter:
         return message.words or self._texts.letter(message)
 
-    async def _hand_over(self, delivery: Delivery, message: Message, unsettled_since: datetime | None) -> Word:
+    async def _hand_over(self, delivery: Delivery, message: Message, begun: Begun) -> Word:
         letter = self._letter(message)
-        if unsettled_since is not None:
-            found = await self._carrier.find(message, letter, unsettled_since)
+        if begun.unsettled_since is not None:
+            found = await self._carrier.find(message, letter, begun.unsettled_since)
             if found is not None:
                 return found
+        if begun.tried or datetime.now(UTC) - begun.kept_at > FRESH:
+            worthless = await self._looked_again(message, begun)
+            if worthless is not None:
+                return worthless
         sender = self._senders.get(message.channel)
         # Asked last of all: whoever stops us while a message waits gets none.
         if sender is not None and await self._stops.stopped(sender, reader(message)):
@@ -128,6 +147,23 @@ class MessagingActivities:
                 return Word(state=MessageState.FAILED, error_code=error.code)
             await self._notifications.not_taken(Tenant(delivery.tenant_id), message.id, datetime.now(UTC))
             raise
+
+    async def _looked_again(self, message: Message, begun: Begun) -> Word | None:
+        """What becomes of a message that has waited and is not to be told any more; None where it is.
+
+        It expires rather than fails: a try whose answer was lost may have arrived after all.
+        """
+        still = await self._still(message)
+        if still is None:
+            return None
+        if isinstance(still, Skip):
+            return Word(state=MessageState.EXPIRED, error_code=still)
+        if still >= message.expires_at:
+            return Word(state=MessageState.EXPIRED, error_code=QUIET_HOURS)
+        now = datetime.now(UTC)
+        if begun.unsettled_since is None:
+            await self._notifications.not_taken(Tenant(message.tenant_id), message.id, now)
+        raise in_quiet_hours(max(still - now, timedelta()))
 
     async def _ended(self, delivery: Delivery) -> MessageState:
         state = await self._notifications.state(Tenant(delivery.tenant_id), delivery.message_id)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from temporalio import activity
 
 from activities.consents import agreed
-from activities.failures import typed_failures
+from activities.failures import in_quiet_hours, typed_failures
 from activities.messaging import Delivery
 from models.absence_ports import LatestOffers
 from models.base import Id, Model
@@ -26,13 +26,15 @@ from models.ids import notice_try_id
 from models.links import LinkPurpose
 from models.messaging import Brand, Channel, Letter, Message, Template
 from models.notice_facts import Facts, Site, language_of, link, params_of
-from models.notice_kinds import KINDS, not_before, obsolete
+from models.notice_kinds import KINDS, not_before, obsolete, quiet_until
 from models.notice_ports import Accounts, Notices, Notifications, Texts
 from models.notices import Ending, Notice, NoticeState, Plan, Skip
 from models.ports import Appointments, Consents, Directory, Tenancy
 from models.templates import OwnTemplate, Templates
 
 _ENDED: Final = frozenset(NoticeState) - {NoticeState.PLANNED}
+_TOLD_BY_OFFER: Final = {Template.APPOINTMENT_REMINDER: False, Template.ABSENCE_OFFER: True}
+"""What is told only while the reader may choose another time, or only while they may not."""
 
 
 class Try(Model):
@@ -114,13 +116,21 @@ class NoticeActivities:
 
     @activity.defn(name="notices.prepare")
     async def prepare(self, step: Try) -> Prepared:
-        """Word it for one channel and keep it, once; whoever objected or was erased meanwhile is left alone."""
+        """Word it for one channel and keep it, once; whoever objected or was erased meanwhile is left alone.
+
+        Fails in the quiet hours that it keeps to, and is tried again at their end where it is worth that.
+        """
         notice, now = step.notice, self._clock()
         with typed_failures():
             appointment, recipient = await self._who(notice)
             skip = await self._why_not(notice, appointment, recipient)
             if skip is not None or appointment is None or recipient is None:
                 return Prepared(skip=skip or Skip.GONE)
+            quiet = quiet_until(notice, appointment, recipient.timezone, now)
+            if quiet is not None:
+                if quiet >= notice.expires_at:
+                    return Prepared(skip=Skip.EXPIRED)
+                raise in_quiet_hours(quiet - now)
             to = address_of(recipient, step.channel)
             if to is None or step.channel not in await self._channels(notice, recipient):
                 return Prepared(skip=Skip.NO_CHANNEL)
@@ -142,6 +152,23 @@ class NoticeActivities:
         with typed_failures():
             await self._notices.close(Tenant(step.tenant_id), step.notice_id, step.ending, self._clock())
 
+    async def still(self, message: Message) -> Skip | datetime | None:
+        """Why a message that has waited is not to leave as it is worded, or until when it may not; None: it may.
+
+        What is no notice's is not asked about.
+        """
+        if message.notice_id is None:
+            return None
+        record = await self._notices.find(Tenant(message.tenant_id), message.notice_id)
+        if record is None:
+            return Skip.GONE
+        notice, now = record.notice, self._clock()
+        appointment, recipient = await self._who(notice)
+        skip = await self._why_not(notice, appointment, recipient, worded_for=message.start)
+        if skip is not None or appointment is None or recipient is None:
+            return skip or Skip.GONE
+        return quiet_until(notice, appointment, recipient.timezone, now)
+
     async def _who(self, notice: Notice) -> tuple[Appointment | None, Account | None]:
         appointments, accounts = self._sources.appointments, self._sources.accounts
         return await asyncio.gather(
@@ -149,12 +176,20 @@ class NoticeActivities:
             accounts.find(Subject(notice.recipient_id), notice.recipient_id),
         )
 
-    async def _why_not(self, notice: Notice, appointment: Appointment | None, recipient: Account | None) -> Skip | None:
+    async def _why_not(
+        self,
+        notice: Notice,
+        appointment: Appointment | None,
+        recipient: Account | None,
+        *,
+        worded_for: datetime | None = None,
+    ) -> Skip | None:
         if appointment is None or recipient is None or recipient.removed_at is not None:
             return Skip.GONE
-        skip = obsolete(notice, appointment, self._clock())
-        if skip is None and notice.template is Template.APPOINTMENT_REMINDER and await self._chooses(appointment):
-            return Skip.SUPERSEDED
+        skip = obsolete(notice, appointment, self._clock(), worded_for=worded_for)
+        if skip is None and notice.template in _TOLD_BY_OFFER:
+            chooses = await self._chooses(appointment)
+            skip = None if chooses is _TOLD_BY_OFFER[notice.template] else Skip.SUPERSEDED
         if skip is None and not await self._agrees(recipient, KINDS[notice.template].purpose, appointment.dependant_id):
             return Skip.NO_CONSENT
         return skip
@@ -222,6 +257,7 @@ class NoticeActivities:
             expires_at=notice.expires_at,
             notice_id=notice.id,
             appointment_id=notice.appointment_id,
+            start=facts.appointment.start,
         )
         letter = self._texts.letter(message, own)
         if step.channel is Channel.EMAIL:

@@ -209,6 +209,7 @@ _PERSONS: Final = (
             "expires_at": "instant until when it was worth sending",
             "notice_id": "text the notice that it was a try of",
             "appointment_id": "text the visit that it was about",
+            "start": "instant when the visit was to begin, as it said",
             "state": "text what became of it",
             "error_code": "text the carrier's reason, where it was not taken",
             "provider_id": "text the carrier's name for it",

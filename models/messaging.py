@@ -132,6 +132,8 @@ class Message(Model):
     notice_id: Id | None = None
     """The notice that this is one channel's try of."""
     appointment_id: Id | None = None
+    start: UtcDatetime | None = None
+    """The visit's start that it was worded for."""
     words: Letter | None = None
     """What it says, where that was worded when it was kept; else its template is filled in when it leaves."""
 
@@ -212,6 +214,10 @@ class Begun(Model):
     message: Message | None
     """None where its words were erased meanwhile."""
     unsettled_since: UtcDatetime | None
+    kept_at: UtcDatetime
+    """When it was worded."""
+    tried: int
+    """How often before."""
 
 
 class Standing(Model):

@@ -5,19 +5,19 @@ A new kind is a member of `models.messaging.Template`, a line in `KINDS` and its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from models import follow_up, reminders
 from models.booking import Appointment, AppointmentState
 from models.consents import Purpose
 from models.identity import Account
 from models.messaging import Template
-from models.notices import Notice, Skip
-from models.policy import PromotionalHours, QuietHours
+from models.notices import Notice, Skip, is_again
+from models.policy import PromotionalHours, QuietHours, TenantPolicy
 from models.quiet_hours import put_off
-from models.reminders import is_about
 
 INDIA: Final = "Asia/Kolkata"
 INDIAN: Final = "+91"
@@ -86,14 +86,38 @@ def not_before(kind: NoticeKind, recipient: Account, hours: PromotionalHours, no
     return allowed if allowed > now else None
 
 
-def obsolete(notice: Notice, appointment: Appointment, now: datetime) -> Skip | None:
-    """Why it is not worth telling at `now`; None where it is."""
+_PEACE: Final[Mapping[Template, Callable[[TenantPolicy], QuietHours]]] = {
+    Template.APPOINTMENT_REMINDER: reminders.quiet_hours_of,
+    Template.FEEDBACK_REQUEST: follow_up.quiet_hours_of,
+    Template.FEEDBACK_REMINDER: follow_up.quiet_hours_of,
+    Template.REVISIT_REMINDER: follow_up.quiet_hours_of,
+}
+"""What leaves people in peace, and in which hours."""
+
+
+def quiet_until(notice: Notice, appointment: Appointment, timezone: str, now: datetime) -> datetime | None:
+    """When it may be told again to somebody who lives by that clock, None for now.
+
+    What somebody asked to be told once more comes when they ask.
+    """
+    hours_of = _PEACE.get(notice.template)
+    if hours_of is None or is_again(notice):
+        return None
+    allowed = put_off(now, hours_of(appointment.policy), ZoneInfo(timezone))
+    return allowed if allowed > now else None
+
+
+def obsolete(
+    notice: Notice, appointment: Appointment, now: datetime, *, worded_for: datetime | None = None
+) -> Skip | None:
+    """Why it is not worth telling at `now`, in words that name `worded_for` as the visit's start; None where it is."""
     kind = KINDS[notice.template]
     if notice.expires_at <= now or (kind.ahead and appointment.start <= now):
         return Skip.EXPIRED
     if appointment.state not in kind.states:
         return Skip.SUPERSEDED
-    if notice.template is Template.APPOINTMENT_REMINDER and not is_about(notice.occurrence, appointment.start):
-        # The visit was moved between the reminder's turn and this one's: the new time has reminders of its own.
+    # The visit was moved since: the new time is told in words of its own, and has reminders of its own.
+    if kind.ahead and worded_for is not None and worded_for != appointment.start:
         return Skip.SUPERSEDED
-    return None
+    reminds = notice.template is Template.APPOINTMENT_REMINDER
+    return Skip.SUPERSEDED if reminds and not reminders.is_about(notice.occurrence, appointment.start) else None

@@ -44,6 +44,11 @@ def again(notice: Notice, key: str, expires_at: UtcDatetime) -> Notice:
     return notice.model_copy(update={"occurrence": occurrence, "expires_at": expires_at})
 
 
+def is_again(notice: Notice) -> bool:
+    """Whether somebody asked for it to be told once more."""
+    return ".." in notice.occurrence
+
+
 class NoticeState(StrEnum):
     """What became of a notice."""
 

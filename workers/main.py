@@ -248,6 +248,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
     upkeep = UpkeepActivities(
         stores.upkeep, reporter, abandoned, ExportUpkeep(stores.exports, maker, ExportsGateway(client))
     )
+    notices = _notices(settings, wired)
     messaging = MessagingActivities(
         stores.notifications,
         FileTexts(),
@@ -255,6 +256,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
         stores.stops,
         senders=senders_of(settings),
         leaves=stores.deletions.standing,
+        still=notices.still,
     )
     reminders = ReminderActivities(stores.reminders, stores.users, stores.notices, stores.offers)
     audit = AuditActivities(stores.seals, StoredSealHeads(settings.storage_url), Statements(settings.token_keys))
@@ -284,7 +286,7 @@ def _workers(settings: Settings, wired: Wired, families: Sequence[Family], fault
             list(NOTIFY_WORKFLOWS),
             [
                 *_steps(messaging),
-                *_steps(_notices(settings, wired)),
+                *_steps(notices),
                 *_steps(reminders),
                 *_steps(_follow_ups(stores)),
                 *_steps(rights),

@@ -98,7 +98,14 @@ class MongoNotifications:
         if before is None:
             return None
         message = await self._opened(before)
-        return Begun.model_validate({"message": message, "unsettled_since": before.get("attempted_at")})
+        return Begun.model_validate(
+            {
+                "message": message,
+                "unsettled_since": before.get("attempted_at"),
+                "kept_at": before["created_at"],
+                "tried": before["attempts"],
+            }
+        )
 
     async def _opened(self, found: Document) -> Message | None:
         """The message, or None where its words were erased."""

@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, Self
 
 from temporalio.client import Client, WorkflowHandle
@@ -30,7 +30,7 @@ from models.ids import notice_of_try, notice_workflow_id, random_id
 from models.messaging import Channel, Letter, Message, MessageState, Word
 from models.notice_facts import Site
 from models.notices import Notice, NoticeState
-from models.policy import TenantPolicy
+from models.policy import QuietHours, TenantPolicy
 from models.providers import Clinic, PaymentMode, Provider, TenantRecord
 from models.templates import Registered, Words
 from tests.adapters.mongo.builders import a_clinic, a_command, a_notice, a_provider, a_service, a_step, a_template
@@ -43,7 +43,7 @@ from workflows.policies import NOTIFY_QUEUE
 
 SENDER: Final = "+15005550006"
 SENDERS: Final = {Channel.SMS: SENDER, Channel.WHATSAPP: f"whatsapp:{SENDER}"}
-PROMPT: Final = TenantPolicy(delivery_receipt_timeout_seconds=1)
+PROMPT: Final = TenantPolicy(delivery_receipt_timeout_seconds=1, quiet_hours=QuietHours(start=time(0), end=time(0)))
 WORDS: Final = Words(
     short="{{ reference }} {{ registration }}", subject="ok", text="{{ reference }} {{ registration }}"
 )
@@ -336,9 +336,12 @@ class Lives:
             self.stores.stops,
             senders=SENDERS,
             leaves=self.stores.deletions.standing,
+            still=self.steps.still,
         )
 
-    async def booked(self, reader: Account, dependant_id: str | None = None) -> PlaceBooking:
+    async def booked(
+        self, reader: Account, dependant_id: str | None = None, policy: TenantPolicy = PROMPT
+    ) -> PlaceBooking:
         """A confirmed visit of theirs, or of one whom they book for."""
         command = a_command(
             tenant_id=self._clinic.tenant_id,
@@ -348,7 +351,7 @@ class Lives:
             subject_id=reader.id,
             dependant_id=dependant_id,
             service=a_service(payment=PaymentMode.AT_CLINIC),
-            policy=PROMPT,
+            policy=policy,
         )
         await self.stores.appointments.insert(WORLD, a_step(command), None)
         return command

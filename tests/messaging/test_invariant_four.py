@@ -82,6 +82,11 @@ async def _nobody(scope: Scope, subject_id: str) -> None:
     del scope, subject_id
 
 
+async def _still(message: Message) -> None:
+    """It is true for as long as it lives."""
+    assert message.notice_id is None
+
+
 class Run:
     """One message's life, drawn from one number."""
 
@@ -103,6 +108,7 @@ class Run:
             stores.stops,
             senders={Channel.SMS: SENDER, Channel.WHATSAPP: f"whatsapp:{SENDER}"},
             leaves=_nobody,
+            still=_still,
         )
 
     async def play(self) -> MessageState:
