@@ -198,7 +198,8 @@ class Settings(BaseSettings):
     )
     signing_keys: SecretStr = Field(
         default=SecretStr("dev:" + _SECRETS["signing_keys"]),
-        description="Ed25519 seeds that sign access tokens, `id:base64` of 32 bytes each, newest first.",
+        description="Ed25519 seeds that sign access tokens, receipts, backups and the log of deletions, `id:base64` of "
+        "32 bytes each, newest first; older ones stay, for what they signed is still read (docs/disaster.md).",
     )
     codec_keys: SecretStr = Field(
         default=SecretStr("dev:" + _SECRETS["codec_keys"]),

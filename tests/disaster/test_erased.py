@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -181,3 +182,20 @@ async def test_where_the_log_was_changed_nothing_is_put_back(town: Town) -> None
     await place.put_file(object_name("del_1"), b"not what we wrote")
     with pytest.raises(BackupError, match="cannot be told"):
         await logged(place.settings, datetime.now(UTC))
+
+
+async def test_an_entry_whose_key_was_rotated_out_is_in_the_way_only_where_it_may_count(town: Town) -> None:
+    """Nothing was written before its own time; and the key that is missing is named, so that it can be put back."""
+    place, now = town.place(), datetime.now(UTC)
+    entry = await _logged_since(place)
+    name, rotated = object_name(entry.deletion_id), {"signing_keys": SecretStr(a_key("2031-02"))}
+    key = place.settings.token_keys[0].id
+    settings = place.settings.model_copy(update=rotated)
+    with pytest.raises(BackupError, match=f"{name} was signed with the key '{key}', .* name it there again"):
+        await logged(settings, now)
+    long_ago = (now - timedelta(days=30)).timestamp()
+    os.utime(place.folder / name, (long_ago, long_ago))
+    newer = await _logged_since(place._replace(settings=settings))
+    assert [one.deletion_id for one in await logged(settings, now - timedelta(days=7))] == [newer.deletion_id]
+    with pytest.raises(BackupError, match="was signed with the key"):
+        await logged(settings, now - timedelta(days=60))

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from cli.output import CommandError
 from cli.promises import promises_kept
 from models.backups import BackupError
 from models.promises import PromiseKind
@@ -68,3 +69,18 @@ async def test_half_a_restore_is_neither_gone_on_with_nor_backed_up(lived_in: Pl
         assert f"a restore into {where} began and did not come to its end: drop {where}, nothing" in refused.output
     with pytest.raises(BackupError, match=f"{where} is being restored, or was and not to its end"):
         await fresh.back_up()
+
+
+async def test_a_restore_that_dies_among_the_keys_is_half_a_restore(lived_in: Place, town: Town) -> None:
+    taken = await lived_in.back_up()
+    [part] = taken.vault.parts
+    (town.folder / "vault-backups" / part.name).unlink()
+    fresh = town.place()
+    with pytest.raises(BackupError, match="is gone"):
+        await fresh.restore()
+    both = f"{fresh.data} and {fresh.settings.vault_database}"
+    with pytest.raises(CommandError, match=f"a restore into {both} began and did not come to its end: drop {both}"):
+        await fresh.restore()
+    fresh.owner.drop_database(fresh.data)
+    with pytest.raises(CommandError, match=f"a restore into {fresh.settings.vault_database} began"):
+        await fresh.restore()
