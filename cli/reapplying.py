@@ -16,6 +16,7 @@ from adapters.tokens import Statements
 from cli.closing import Closer
 from models.backups import BackupError
 from models.deletions import LogEntry
+from models.deletions_ports import Visits
 from models.erasure_ports import Eraser
 from models.identity import System
 
@@ -75,17 +76,28 @@ async def reapply(settings: Settings, entries: Sequence[LogEntry]) -> Reapplied:
 async def _cancelled(stores: Repositories, entry: LogEntry) -> list[str]:
     """What was to come had been cancelled, and its money had gone back, before anything of them went.
 
-    Before that was decided the deletion's own workflow cancels. A child's visits are those that say so.
+    Before that was decided the deletion's own workflow cancels.
     """
     if not entry.erased:
         return []
     visits = await stores.subject_visits.look(REAPPLYING, entry.subject_id, datetime.now(UTC))
-    mine = [one for one in visits.visits if entry.dependant_id in {None, one.dependant_id}]
+    if entry.dependant_id is not None:
+        visits = visits.only(await _of_child(stores, entry.dependant_id, visits))
     closer, closed = Closer(stores), list[str]()
-    for one in visits.only({one.appointment_id for one in mine}).to_cancel:
+    for one in visits.to_cancel:
         found = await stores.appointments.find(REAPPLYING, one, open_sealed=False)
         closed += [one] if found is not None and await closer.close(found) else []
     return closed
+
+
+async def _of_child(stores: Repositories, dependant_id: str, visits: Visits) -> set[str]:
+    """Those that say so, and of those that say nothing the ones with its name and birthday."""
+    child = await stores.dependants.find(REAPPLYING, dependant_id)
+    unsaid = [one.appointment_id for one in visits.visits if one.dependant_id is None]
+    told = {} if child is None else await stores.appointments.intakes(REAPPLYING, unsaid)
+    patients = {one: words.patient for one, words in told.items() if words is not None}
+    named = {one for one, patient in patients.items() if child and patient and child.is_meant_by(patient)}
+    return named | {one.appointment_id for one in visits.visits if one.dependant_id == dependant_id}
 
 
 async def _forget_child(stores: Repositories, entry: LogEntry, dependant_id: str) -> int:

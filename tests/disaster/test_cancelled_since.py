@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
+from adapters.connections import mongo_addresses
+from adapters.mongo.repositories import Repositories
 from cli.promises import promises_kept
 from cli.reapplying import reapply
-from models.data_classes import RetentionClass
+from models.data_classes import DataClass, RetentionClass
 from models.deletions import LogEntry
+from models.dependants import Dependant
+from models.identity import System
 from models.ids import random_id
 from tests.booking.support import book, cancel, ok, somebody, temporal, workflow_status
 from tests.clinics import offer
-from tests.disaster.support import Place, Town
+from tests.disaster.support import Place, Town, nobody
 from tests.stack import Json, Stack, eventually
 
+TESTS = System("a test looks")
 DESK = offer("steady", "desk")
 
 
@@ -82,4 +87,27 @@ async def test_of_a_forgotten_child_only_its_own_visits_go(shared_stack: Stack, 
     said = {"subject_id": appointment["subject_id"], **times, "erased": {RetentionClass.NONE: now}}
     for child, cancelled in (("dep_2", ()), ("dep_1", (appointment["_id"],))):
         entry = LogEntry.model_validate({**said, "deletion_id": random_id("del"), "dependant_id": child})
+        assert (await reapply(place.settings, [entry])).cancelled == cancelled
+
+
+async def test_a_forgotten_child_s_visit_that_says_only_a_name_goes_too(shared_stack: Stack, town: Town) -> None:
+    place, appointment = await _restored(shared_stack, town)
+    account, now = str(appointment["subject_id"]), datetime.now(UTC)
+    born = {"date_of_birth": date(2021, 2, 3), "relation": "son"}
+    stores = Repositories.connect(mongo_addresses(place.settings), on_time_changed=nobody)
+    try:
+        for child, name in (("dep_1", "Kavi Zqkavi"), ("dep_2", "Mani Zqmani")):
+            await stores.dependants.put(
+                TESTS, Dependant.model_validate({"id": child, "subject_id": account, "name": name, **born})
+            )
+        words = {"patient": {"name": "kavi  zqkavi", "date_of_birth": "2021-02-03", "relation": "son"}}
+        sealed = await stores.vault.seal(account, DataClass.CLINICAL, words)
+    finally:
+        await stores.close()
+    said = {"sealed.clinical": sealed, "dependant_id": None}
+    place.owner[place.data]["appointments"].update_one({}, {"$set": said})
+    times = dict.fromkeys(("requested_at", "confirmed_at", "restricted_at", "at"), now)
+    who = {"subject_id": account, **times, "erased": {RetentionClass.NONE: now}}
+    for child, cancelled in (("dep_2", ()), ("dep_1", (appointment["_id"],))):
+        entry = LogEntry.model_validate({**who, "deletion_id": random_id("del"), "dependant_id": child})
         assert (await reapply(place.settings, [entry])).cancelled == cancelled
