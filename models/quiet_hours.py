@@ -6,6 +6,7 @@ a change of clocks it moves forward, shown twice it means the first time. Hours 
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,7 +15,13 @@ from models.policy import QuietHours
 from models.wallclock import epoch_seconds
 
 MARGIN: Final = timedelta(minutes=1)
-"""What is brought forward comes so long before the quiet: it should have arrived when that begins."""
+"""What is brought forward comes at least so long before the quiet: it should have arrived when that begins."""
+
+SPREAD_FROM: Final = timedelta(hours=1)
+SPREAD_TO: Final = timedelta(minutes=15)
+"""And spread between these two before it: what one night brings forward would all fall on one minute, in which only
+some hundreds of messages can leave.
+"""
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -40,10 +47,21 @@ def quiet_period(instant: datetime, quiet: QuietHours, zone: ZoneInfo) -> Period
     return None
 
 
-def brought_forward(instant: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime:
-    """The instant itself, or one shortly before the quiet hours that it lies in."""
+def ahead_of(key: str) -> timedelta:
+    """How long before the quiet something comes that is brought forward: by its key always the same, whole seconds."""
+    spread = int((SPREAD_FROM - SPREAD_TO).total_seconds())
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+    return SPREAD_TO + timedelta(seconds=1 + number % spread)
+
+
+def brought_forward(instant: datetime, quiet: QuietHours, zone: ZoneInfo, ahead: timedelta) -> datetime:
+    """The instant itself, or one so long before the quiet hours that it lies in.
+
+    Hardly before them where the time between two of them is not long enough for that.
+    """
     while (period := quiet_period(instant, quiet, zone)) is not None:
-        instant = period.begin - MARGIN
+        early = period.begin - ahead
+        instant = early if quiet_period(early, quiet, zone) is None else period.begin - MARGIN
     return instant
 
 

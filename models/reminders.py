@@ -1,10 +1,11 @@
 """When somebody is reminded of a visit, and when that is no longer worth it.
 
 Each lead of the policy is one reminder, due so long (elapsed time) before the visit; quiet hours bring it forward,
-never back. What was due already when the visit was planned is skipped; in its place one reminder goes out at once,
-unless the visit is near or a confirmation has just told the same. What is late, since nobody worked when it was due,
-goes out as long as it is useful: while the visit is not near and no other reminder is about to follow. While somebody
-may choose another time, because the doctor is away at this one, nothing goes out; what is due meanwhile is late then.
+never back, to some time of the hour before them, and nothing goes out while it is quiet. What was due already when the
+visit was planned is skipped; in its place one reminder goes out at once, unless the visit is near or a confirmation has
+just told the same. What is late, since nobody worked when it was due, goes out as long as it is useful: while the visit
+is not near and no other reminder is about to follow. While somebody may choose another time, because the doctor is away
+at this one, nothing goes out; what is due meanwhile is late then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from models.absence import Offer
 from models.base import Id, Model, UtcDatetime, ZoneName
 from models.booking import AppointmentState, EventType, HistoryEntry
 from models.policy import QuietHours, TenantPolicy
-from models.quiet_hours import brought_forward, put_off
+from models.quiet_hours import ahead_of, brought_forward, put_off, quiet_period
 
 NEAR: Final = timedelta(minutes=30)
 """A visit that is not further away needs no reminder that was not planned for then."""
@@ -97,13 +98,14 @@ class Reader(NamedTuple):
 
 
 class Visit(Model):
-    """A visit as far as its reminders are concerned; `timezone` is the reader's.
+    """A visit as far as its reminders are concerned; `timezone` is the reader's, `id` the appointment's.
 
     `since` is when it was planned for this start; `confirmed_at` is when somebody was last told so;
     `decided` are the leads of this start whose fate is known; until `choose_until` its reader may choose another time,
     because the doctor is away at this one.
     """
 
+    id: Id
     start: UtcDatetime
     state: AppointmentState
     since: UtcDatetime
@@ -141,6 +143,7 @@ class Planned(Model):
     `timezone` is the clinic's.
     """
 
+    id: Id
     subject_id: Id
     state: AppointmentState
     start: UtcDatetime
@@ -152,6 +155,7 @@ class Planned(Model):
     def visit(self, reader: Reader | None, confirmed_at: datetime | None, offer: Offer | None) -> Visit:
         """The visit for a reader, by the clinic's clock where that is unknown, who was last told and offered this."""
         return Visit(
+            id=self.id,
             start=self.start,
             state=self.state,
             since=self.since,
@@ -186,15 +190,14 @@ def quiet_hours_of(policy: TenantPolicy) -> QuietHours:
 
 def plan(visit: Visit) -> tuple[Reminder, ...]:
     """Every reminder of the visit in the order in which they are due, the longest lead first."""
-    zone = ZoneInfo(visit.timezone)
-    planned = [
-        Reminder(
-            start=visit.start,
-            lead_seconds=int(lead.total_seconds()),
-            due_at=brought_forward(visit.start - lead, visit.quiet_hours, zone),
-        )
-        for lead in visit.leads
-    ]
+    zone, ahead = ZoneInfo(visit.timezone), ahead_of(visit.id)
+    planned: list[Reminder] = []
+    for lead in sorted(visit.leads, reverse=True):
+        due_at = brought_forward(visit.start - lead, visit.quiet_hours, zone, ahead)
+        if planned:
+            # One that is brought forward would overtake another that is due just before the quiet.
+            due_at = max(due_at, planned[-1].due_at)
+        planned.append(Reminder(start=visit.start, lead_seconds=int(lead.total_seconds()), due_at=due_at))
     if any(one.due_at <= visit.since for one in planned):
         planned.append(Reminder(start=visit.start, lead_seconds=AT_ONCE, due_at=visit.since))
     return tuple(sorted(planned, key=lambda one: (one.due_at, -one.lead_seconds)))
@@ -230,7 +233,8 @@ def _turn(visit: Visit, reminder: Reminder, following: Reminder | None, now: dat
         return _at_once(visit, reminder, following, now)
     if reminder.due_at <= visit.since:
         return Fate.PAST_WHEN_PLANNED
-    if now - reminder.due_at > ON_TIME:
+    quiet = quiet_period(now, visit.quiet_hours, ZoneInfo(visit.timezone)) is not None
+    if quiet or now - reminder.due_at > ON_TIME:
         return _unplanned(visit, following, now)
     if now >= visit.start:
         return Fate.TOO_LATE

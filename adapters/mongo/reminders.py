@@ -71,6 +71,7 @@ def _to_planned(document: Document) -> Planned:
     planned = [entry["at"] for entry in history if entry["event"] in PLANNED]
     return Planned.model_validate(
         {
+            "id": document["_id"],
             **{name: document[name] for name in ("subject_id", "state", "start", "timezone", "policy")},
             "since": planned[-1] if planned else document["created_at"],
             "outcomes": [{name: value for name, value in one.items() if name != "id"} for one in outcomes],

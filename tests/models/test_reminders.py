@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.booking import AppointmentState
 from models.policy import QuietHours, TenantPolicy
-from models.quiet_hours import quiet_period
+from models.quiet_hours import ahead_of, quiet_period
 from models.reminders import (
     AT_ONCE,
     JUST_TOLD,
@@ -40,6 +41,7 @@ LEADS = (24 * HOUR, 2 * HOUR)
 
 def a_visit(**change: Any) -> Visit:  # noqa: ANN401  any field of a visit
     fields = {
+        "id": "apt_1",
         "start": START,
         "state": AppointmentState.CONFIRMED,
         "since": START - 72 * HOUR,
@@ -49,6 +51,10 @@ def a_visit(**change: Any) -> Visit:  # noqa: ANN401  any field of a visit
         **change,
     }
     return Visit.model_validate(fields)
+
+
+def on_the_wall(text: str, zone: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 def fates(decision: Decision) -> list[tuple[int, Fate]]:
@@ -95,17 +101,54 @@ def test_leads_in_seconds_serve_to_try_things_out_at_any_hour() -> None:
 
 def test_quiet_hours_bring_a_reminder_forward_in_its_readers_zone() -> None:
     # 09:30 in India: two hours earlier is before eight.
+    ahead = ahead_of("apt_1")
     morning = a_visit(start=datetime(2026, 11, 25, 4, tzinfo=UTC))
-    assert [one.due_at.astimezone(ZoneInfo(INDIA)).isoformat() for one in plan(morning)] == [
-        "2026-11-24T09:30:00+05:30",
-        "2026-11-24T20:59:00+05:30",
+    assert [one.due_at for one in plan(morning)] == [
+        on_the_wall("2026-11-24T09:30", INDIA),
+        on_the_wall("2026-11-24T21:00", INDIA) - ahead,
     ]
     # The same instants are the evening before in New York.
     abroad = plan(a_visit(start=datetime(2026, 11, 25, 4, tzinfo=UTC), timezone="America/New_York"))
-    assert [one.due_at.astimezone(ZoneInfo("America/New_York")).isoformat() for one in abroad] == [
-        "2026-11-23T20:59:00-05:00",
-        "2026-11-24T20:59:00-05:00",
+    assert [one.due_at for one in abroad] == [
+        on_the_wall("2026-11-23T21:00", "America/New_York") - ahead,
+        on_the_wall("2026-11-24T21:00", "America/New_York") - ahead,
     ]
+
+
+def test_the_reminders_of_a_morning_are_spread_over_the_evening_before() -> None:
+    nine = on_the_wall("2026-11-25T09:00", INDIA)
+    due = Counter[str]()
+    for number in range(2_000):
+        [_, second] = plan(a_visit(id=f"apt_{number}", start=nine))
+        due[f"{second.due_at.astimezone(ZoneInfo(INDIA)):%H:%M}"] += 1
+    assert min(due) == "20:00"
+    assert max(due) == "20:44"
+    # A minute's fair share is 45.
+    assert max(due.values()) < 100
+
+
+def test_one_that_is_brought_forward_does_not_overtake_another() -> None:
+    # 23:50 in India: three hours before is ten minutes before the quiet, two hours before is within it.
+    late = a_visit(start=on_the_wall("2026-11-25T23:50", INDIA), leads=(3 * HOUR, 2 * HOUR))
+    assert [one.due_at for one in plan(late)] == [late.start - 3 * HOUR] * 2
+    assert [(one.reminder.lead_seconds // 3600, one.fate) for one in lived(late)] == [
+        (3, Fate.SUPERSEDED),
+        (2, Fate.TOLD),
+    ]
+
+
+def test_nothing_goes_out_in_quiet_hours_however_little_late_it_is() -> None:
+    # Due at 20:59 in India, and looked at two minutes later.
+    due = on_the_wall("2026-11-24T20:59", INDIA)
+    at_night = a_visit(start=due + 2 * HOUR, leads=(2 * HOUR,))
+    assert told(decide(at_night, due)) == 120
+    [outcome] = decide(at_night, due + 2 * MINUTE).skipped
+    assert outcome.fate is Fate.QUIET_HOURS
+    next_day = a_visit(start=due + 14 * HOUR, leads=(14 * HOUR,))
+    waits = decide(next_day, due + 2 * MINUTE)
+    assert (waits.tell, waits.skipped) == (None, ())
+    assert waits.wake_at == on_the_wall("2026-11-25T08:00", INDIA)
+    assert told(decide(next_day, waits.wake_at)) == 840
 
 
 def test_two_that_quiet_hours_bring_together_are_one() -> None:
@@ -141,7 +184,7 @@ def test_what_was_past_when_it_was_booked_is_skipped_and_one_stands_in(
 
 
 def test_booked_in_quiet_hours_the_one_at_once_waits_for_the_morning() -> None:
-    # Booked at 23:00 in India for the next morning; the lead of two hours would have been due at 20:59.
+    # Booked at 23:00 in India for the next morning; the lead of two hours would have been due the evening before.
     since = datetime(2026, 11, 24, 17, 30, tzinfo=UTC)
     nine, half_past_eight = (datetime(2026, 11, 25, 3, minute, tzinfo=UTC) for minute in (30, 0))
     [*_, at_once] = lived(a_visit(start=nine, since=since))
@@ -268,6 +311,7 @@ def visits(draw: st.DrawFn) -> Visit:
     since = start - timedelta(minutes=draw(st.integers(0, 60 * 24 * 10)))
     told_ago = draw(st.none() | st.integers(0, 180))
     return a_visit(
+        id=draw(st.sampled_from(["apt_1", "apt_2", "apt_3", "apt_4"])),
         start=start,
         since=since,
         leads=leads_of(TenantPolicy(reminder_leads_minutes=tuple(draw(st.lists(st.integers(1, 4000), max_size=5))))),
@@ -305,7 +349,7 @@ def test_whatever_happens_each_reminder_has_one_fate_and_none_comes_after_the_vi
     for one in sent:
         on_time = one.reminder.lead_seconds != AT_ONCE and one.at - one.reminder.due_at <= ON_TIME
         assert on_time or visit.start - one.at > NEAR - PATIENCE
-        assert on_time or quiet_period(one.at, visit.quiet_hours, ZoneInfo(visit.timezone)) is None
+        assert quiet_period(one.at, visit.quiet_hours, ZoneInfo(visit.timezone)) is None
 
 
 @given(visits(), st.integers(0, 15_000), st.integers(0, 15_000))
