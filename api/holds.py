@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fastapi import Request
 
 from api.audit import AuditLog
 from api.problems import invalid
+from models.cursor import decode_cursor, encode_cursor
 from models.data_classes import RetentionClass
 from models.deletions import OPEN
 from models.deletions_ports import Children, Deletions
@@ -16,6 +16,7 @@ from models.errors import Code, VisitNowError
 from models.holds import MOST_HOLDS, HoldReason, LegalHold, LegalHolds
 from models.identity import PLATFORM, Principal, System, Tenant
 from models.ids import derived_id, random_id
+from models.ports import Page
 from workflows.gateway import DeletionGateway
 
 HOLDING = System("a legal hold is about a person, at whichever tenant")
@@ -86,10 +87,15 @@ class Holding:
         await self._deletions.look_again(HOLDING, await self._account_of(lifted), hold_id, now)
         await self._tell(lifted)
 
-    async def standing(self, request: Request, caller: Principal, subject_id: str | None) -> Sequence[LegalHold]:
-        """Those that stand on a person, or on anybody."""
+    async def standing(
+        self, request: Request, caller: Principal, subject_id: str | None, limit: int, cursor: str | None
+    ) -> Page[LegalHold]:
+        """Those that stand on a person, or on anybody; what ends first. Raises `ValueError` for a foreign cursor."""
+        after = None if cursor is None else decode_cursor(cursor, datetime, str)
         await self._audit.act(request, caller, f"holds:{subject_id or 'all'}")
-        return await self._holds.standing(Tenant(PLATFORM), subject_id, datetime.now(UTC))
+        found = await self._holds.page(Tenant(PLATFORM), subject_id, datetime.now(UTC), after, limit + 1)
+        page = found[:limit]
+        return Page(page, encode_cursor(page[-1].until, page[-1].id) if len(found) > limit else None)
 
     async def _account_of(self, hold: LegalHold) -> str:
         """The account whose deletions it may be in the way of."""

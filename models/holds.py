@@ -79,6 +79,12 @@ class LegalHolds(Protocol):
         """End it before its time, once. Raises `not_found`."""
         ...
 
-    async def standing(self, scope: Scope, subject_id: str | None, now: datetime) -> list[LegalHold]:
-        """Those that stand on a person and whom they answer for, or on anybody, by their end; at most `MOST_HOLDS`."""
+    async def standing(self, scope: Scope, subject_id: str, now: datetime) -> list[LegalHold]:
+        """Those that stand on a person and whom they answer for, by their end; at most `MOST_HOLDS`."""
+        ...
+
+    async def page(
+        self, scope: Scope, subject_id: str | None, now: datetime, after: tuple[datetime, str] | None, limit: int
+    ) -> list[LegalHold]:
+        """Those, or anybody's, by their end and their id: the first ones behind an end and an id."""
         ...

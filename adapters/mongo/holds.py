@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,12 +16,14 @@ from models.errors import not_found
 from models.holds import MOST_HOLDS, LegalHold
 from models.identity import PLATFORM, Scope
 
+_BY_END: Final = [(one, ASCENDING) for one in ("lifted_at", "until", "_id")]
+
 DECLARED: Final = Declared(
     "legal_holds",
     [
-        IndexModel([("subject_id", ASCENDING), ("lifted_at", ASCENDING), ("until", ASCENDING)], name="of_subject"),
-        IndexModel([("account_id", ASCENDING), ("lifted_at", ASCENDING), ("until", ASCENDING)], name="of_account"),
-        IndexModel([("lifted_at", ASCENDING), ("until", ASCENDING)], name="standing"),
+        IndexModel([("subject_id", ASCENDING), *_BY_END], name="on_subject"),
+        IndexModel([("account_id", ASCENDING), *_BY_END], name="on_account"),
+        IndexModel(_BY_END, name="by_end"),
     ],
 )
 
@@ -73,18 +76,36 @@ class MongoLegalHolds:
         return before
 
     @answering
-    async def standing(self, scope: Scope, subject_id: str | None, now: datetime) -> list[LegalHold]:
-        """One read of an index or two, by their end."""
+    async def standing(self, scope: Scope, subject_id: str, now: datetime) -> list[LegalHold]:
+        """One read of two indexes, by their end."""
+        return await self._standing(scope, [_about(subject_id)], now, MOST_HOLDS)
+
+    @answering
+    async def page(
+        self, scope: Scope, subject_id: str | None, now: datetime, after: tuple[datetime, str] | None, limit: int
+    ) -> list[LegalHold]:
+        """One read of an index or two, by their end and their id."""
+        which = [] if subject_id is None else [_about(subject_id)]
+        if after is not None:
+            until, hold_id = after
+            which.append({"$or": [{"until": {"$gt": until}}, {"until": until, "_id": {"$gt": hold_id}}]})
+        return await self._standing(scope, which, now, limit)
+
+    async def _standing(self, scope: Scope, which: Sequence[Document], now: datetime, limit: int) -> list[LegalHold]:
         query: Document = {"lifted_at": None, "until": {"$gt": now}}
-        if subject_id is not None:
-            query["$or"] = [{"subject_id": subject_id}, {"account_id": subject_id}]
+        if which:
+            query["$and"] = [*which]
         found = self._holds.find(
             scoped(scope, query),
-            sort=[("until", ASCENDING)],
-            limit=MOST_HOLDS,
+            sort=[("until", ASCENDING), ("_id", ASCENDING)],
+            limit=limit,
             comment=reason_of(scope),
         )
         return [_hold(one) for one in await found.to_list(None)]
+
+
+def _about(subject_id: str) -> Document:
+    return {"$or": [{"subject_id": subject_id}, {"account_id": subject_id}]}
 
 
 def _hold(found: Document) -> LegalHold:

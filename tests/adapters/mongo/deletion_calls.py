@@ -89,7 +89,8 @@ def on_records(stores: Repositories, deletion: Deletion) -> dict[str, Call]:
         "holds.place": lambda scope: holds.place(scope, hold),
         "holds.find": lambda scope: holds.find(scope, hold.id),
         "holds.standing": lambda scope: holds.standing(scope, subject, now()),
-        "holds.standing on anybody": lambda scope: holds.standing(scope, None, now()),
+        "holds.page": lambda scope: holds.page(scope, subject, now(), (DAY, hold.id), 5),
+        "holds.page of anybody": lambda scope: holds.page(scope, None, now(), None, 5),
         "holds.lift": lambda scope: holds.lift(scope, hold.id, new("usr"), now()),
         "subject_visits.look": lambda scope: _visits(stores, scope, subject),
     }
