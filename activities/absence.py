@@ -134,8 +134,9 @@ class AbsenceActivities:
     async def _ended(self, offer: Offer) -> OfferState:
         """How it ends. The leave is looked at for each, so that ending it stops what has not happened yet."""
         ended = await self._outcome(offer)
-        if ended is not None:
+        if ended not in {None, OfferState.CANCELLED}:
             return ended
+        # Also what was cancelled is: a booking may not remember that, and give its money back only when asked again.
         try:
             cancelled = await self._bookings.cancel_by_clinic(offer.appointment_id, offer.leave_id, offer.start)
         except VisitNowError as error:

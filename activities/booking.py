@@ -6,7 +6,16 @@ from temporalio import activity
 
 from activities.failures import typed_failures
 from models.base import Model
-from models.booking import FINAL_STATES, RESCHEDULABLE, Advance, Advanced, ClaimRef, HoldSlot, PlaceBooking
+from models.booking import (
+    FINAL_STATES,
+    RESCHEDULABLE,
+    Advance,
+    Advanced,
+    ClaimRef,
+    HoldSlot,
+    PlaceBooking,
+    cancellation,
+)
 from models.errors import Code, not_found
 from models.identity import Tenant
 from models.ports import Appointments, Claims
@@ -90,7 +99,8 @@ class BookingActivities:
             found = await self._appointments.find(scope, step.command.appointment_id, open_sealed=False)
             if found is None:
                 raise not_found()
-            stands = Advanced(applied=False, state=found.state, payment_state=found.payment_state)
+            ended = cancellation(found.history)
+            stands = Advanced(applied=False, state=found.state, payment_state=found.payment_state, cancelled=ended)
             if found.state not in RESCHEDULABLE or not await self._claims.move(scope, step.claim, step.command):
                 return stands
             advanced = await self._appointments.advance(scope, step.advance)

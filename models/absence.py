@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from models.base import Id, Model, UtcDatetime
-from models.booking import ActorKind, Appointment, AppointmentState, EventType
+from models.booking import ActorKind, Appointment, AppointmentState, cancellation
 from models.policy import TenantPolicy
 
 _S = AppointmentState
@@ -111,15 +111,12 @@ def outcome(offer: Offer, appointment: Appointment | None, *, away: bool) -> Off
     if appointment is None or appointment.state in {_S.HELD, _S.EXPIRED}:
         return OfferState.WITHDRAWN
     if appointment.state is _S.CANCELLED:
-        return OfferState.CANCELLED if _by_the_clinic(appointment) else OfferState.WITHDRAWN
+        ended = cancellation(appointment.history)
+        by_clinic = ended is not None and ended.by is ActorKind.CLINIC
+        return OfferState.CANCELLED if by_clinic else OfferState.WITHDRAWN
     if appointment.start != offer.start:
         return OfferState.REBOOKED
     if appointment.state is _S.CONFIRMED:
         return None if away else OfferState.KEPT
     # Whoever was taken not to have come could not have been seen.
     return OfferState.UNDECIDED if away and appointment.state is _S.NO_SHOW else OfferState.KEPT
-
-
-def _by_the_clinic(appointment: Appointment) -> bool:
-    ends = [one.by for one in appointment.history if one.event is EventType.CANCELLED]
-    return ends[-1:] == [ActorKind.CLINIC]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -320,12 +321,21 @@ class Advance(Model):
     closes_at: UtcDatetime | None = None
 
 
+class Cancellation(Model):
+    """Who has cancelled, and when: what becomes of the money depends on it."""
+
+    by: ActorKind
+    at: UtcDatetime
+
+
 class Advanced(Model):
     """Whether the appointment stands where the step wanted it (now or from an earlier try), and where it stands."""
 
     applied: bool
     state: AppointmentState
     payment_state: PaymentState
+    cancelled: Cancellation | None = None
+    """How it was cancelled, where it is: maybe by a step that its workflow does not remember."""
 
 
 class HistoryEntry(Model):
@@ -336,6 +346,12 @@ class HistoryEntry(Model):
     by: ActorKind
     event: EventType
     start: UtcDatetime | None = None
+
+
+def cancellation(history: Iterable[HistoryEntry]) -> Cancellation | None:
+    """How an appointment with that history was cancelled; None where it was not."""
+    ends = [one for one in history if one.event is EventType.CANCELLED]
+    return Cancellation(by=ends[-1].by, at=ends[-1].at) if ends else None
 
 
 class RefundEntry(Model):

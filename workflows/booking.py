@@ -18,10 +18,11 @@ with workflow.unsafe.imports_passed_through():
         SYSTEM,
         TRANSITIONS,
         Actor,
-        ActorKind,
         Advance,
+        Advanced,
         AppointmentState,
         Cancel,
+        Cancellation,
         Cancelled,
         EventType,
         PlaceBooking,
@@ -32,10 +33,8 @@ with workflow.unsafe.imports_passed_through():
     from models.errors import Code
     from models.operations import WorkflowStatus
     from models.payments import PaymentFact, PaymentState, RefundReason, RefundState
-    from models.policy import refund_amount
     from models.visits import MOST_MOVES, STEPS, Attend, Attended, Reschedule, Rescheduled
-    from workflows import attributes
-    from workflows.booking_steps import advance_step, awaited, hold_step, move_step, order_step, question, waits
+    from workflows import attributes, booking_steps
     from workflows.payments import Parties, answered, capture, give_back, guard
     from workflows.policies import GATEWAY_READ, GATEWAY_WRITE, STORE, is_refusal, local, local_first, regular, until
 
@@ -163,7 +162,7 @@ class BookingWorkflow:
         if command.standing is not None:
             self._enter(self._state, self._payment_state)
             return Placed(body_hash=command.body_hash)
-        step = hold_step(command, workflow.now(), self._deadline, self._release_at)
+        step = booking_steps.hold_step(command, workflow.now(), self._deadline, self._release_at)
         refusal = await local_first(BookingActivities.hold, step, STORE, "hold the time")
         if refusal is not None:
             return Placed(body_hash=command.body_hash, refusal=refusal)
@@ -178,7 +177,7 @@ class BookingWorkflow:
     async def _open_order(self) -> Placed:
         """Within the step's local time-out the answer carries the order; after that it follows by the feed."""
         placed = Placed(body_hash=self._command.body_hash)
-        step = order_step(self._command, workflow.now())
+        step = booking_steps.order_step(self._command, workflow.now())
         try:
             self._order_id = await local(PaymentActivities.open_order, step, "open the order")
         except FailureError as error:
@@ -240,7 +239,7 @@ class BookingWorkflow:
         return await answered(local_first(PaymentActivities.ask, self._question(), GATEWAY_READ, "ask the gateway"))
 
     def _question(self) -> AskPayment:
-        return question(self._command, self._order_id, self._payment)
+        return booking_steps.question(self._command, self._order_id, self._payment)
 
     async def _settle(self, fact: PaymentFact) -> None:
         """First the time, then the money, then the word."""
@@ -261,9 +260,7 @@ class BookingWorkflow:
         await self._close(State.EXPIRED, EventType.EXPIRED, SYSTEM, fact.model_copy(update={"captured": True}))
 
     async def _confirm(self, fact: PaymentFact) -> None:
-        step = self._advance(EventType.CONFIRMED, State.CONFIRMED, PaymentState.CAPTURED, SYSTEM).model_copy(
-            update={"payment_id": fact.payment_id, "captured_added": fact.amount}
-        )
+        step = booking_steps.confirm_step(self._command, fact, workflow.now())
         confirmed = await local_first(BookingActivities.advance, step, STORE, "confirm")
         self._enter(confirmed.state, confirmed.payment_state)
 
@@ -291,18 +288,25 @@ class BookingWorkflow:
         return Cancelled(state=self._state, refund=refund)
 
     async def _cancel_confirmed(self, command: Cancel) -> Cancelled:
-        by_patient = command.actor.kind is ActorKind.PATIENT
-        now = workflow.now()
+        cancelled = Cancellation(by=command.actor.kind, at=workflow.now())
         while self._may_be_cancelled():
-            await self._end(State.CANCELLED, EventType.CANCELLED, command.actor, self._payment_state)
+            ended = await self._end(State.CANCELLED, EventType.CANCELLED, command.actor, self._payment_state)
+            # An earlier request may have been lost after its deed: then that one decides about the money.
+            cancelled = ended.cancelled or cancelled
         if not self._is(State.CANCELLED):
             return Cancelled(state=self._state, conflict=True)
+        return Cancelled(state=self._state, refund=await self._return_payment(cancelled))
+
+    async def _return_payment(self, cancelled: Cancellation) -> RefundOutcome | None:
         if self._payment is None:
-            return Cancelled(state=self._state)
-        paid = self._payment.amount
-        owed = refund_amount(self._command.policy, self._command.start, now, paid) if by_patient else paid
-        reason = RefundReason.CANCELLED_BY_PATIENT if by_patient else RefundReason.CANCELLED_BY_CLINIC
-        return Cancelled(state=self._state, refund=await self._give_back(self._payment, owed, reason))
+            return None
+        return await self._give_back(self._payment, *booking_steps.owed(self._command, cancelled, self._payment.amount))
+
+    async def _stand(self, advanced: Advanced) -> None:
+        """Where a step has left the appointment: maybe cancelled, by a request that was lost before it was written."""
+        self._enter(advanced.state, advanced.payment_state)
+        if advanced.cancelled is not None:
+            await self._return_payment(advanced.cancelled)
 
     async def _close(
         self, to: AppointmentState, event: EventType, actor: Actor, fact: PaymentFact | None
@@ -330,14 +334,11 @@ class BookingWorkflow:
 
     async def _book_unwanted(self, fact: PaymentFact) -> None:
         await capture(self._parties, fact, stray=True)
-        step = self._advance(EventType.PAYMENT_LATE, None, PaymentState.CAPTURED, SYSTEM, fact.payment_id)
-        waiting = awaited(self._command, self._state)
-        more = {"payment_id": fact.payment_id, "captured_added": fact.amount, "waiting_for": waiting}
-        step = step.model_copy(update=more)
+        step = booking_steps.unwanted_step(self._command, self._state, fact, workflow.now())
         await local_first(BookingActivities.advance, step, STORE, "note the late money")
         self._enter(self._state, PaymentState.CAPTURED)
 
-    async def _end(self, to: AppointmentState, event: EventType, actor: Actor, payment: PaymentState) -> None:
+    async def _end(self, to: AppointmentState, event: EventType, actor: Actor, payment: PaymentState) -> Advanced:
         change = None if payment is self._payment_state else payment
         # Only from the state that is known here: what happens to the money depends on it.
         advance = self._advance(event, to, change, actor).model_copy(update={"sources": frozenset({self._state})})
@@ -345,6 +346,7 @@ class BookingWorkflow:
         ended = await local_first(BookingActivities.close, step, STORE, f"{to}: give the time back")
         # A step that is run again after its worker's death may be decided otherwise: the appointment itself counts.
         self._enter(ended.state, ended.payment_state)
+        return ended
 
     async def _give_back(self, fact: PaymentFact, amount: int, reason: RefundReason) -> RefundOutcome | None:
         refund = await give_back(self._parties, fact, amount, reason) if amount > 0 else None
@@ -376,15 +378,15 @@ class BookingWorkflow:
         paid = PaymentState.PAID_AT_CLINIC if command.paid else None
         step = self._advance(STEPS[to], to, paid, command.actor, str(self._steps))
         advanced = await local_first(BookingActivities.advance, step, STORE, to)
-        self._enter(advanced.state, advanced.payment_state)
+        await self._stand(advanced)
         return Attended(state=advanced.state, conflict=not advanced.applied)
 
     async def _move(self, command: Reschedule) -> Rescheduled:
         """Claim and appointment change one after the other, so the step is written down first; a local one is not."""
         self._steps += 1
-        step = move_step(self._command, command.time, command.actor, workflow.now(), str(self._steps))
+        step = booking_steps.move_step(self._command, command.time, command.actor, workflow.now(), str(self._steps))
         moved = await regular(BookingActivities.move, step, STORE, "move the visit")
-        self._enter(moved.state, moved.payment_state)
+        await self._stand(moved)
         if not moved.applied:
             refusal = Code.SLOT_TAKEN if moved.state in RESCHEDULABLE else Code.STATE_CONFLICT
             return Rescheduled(state=moved.state, refusal=refusal)
@@ -405,7 +407,7 @@ class BookingWorkflow:
     async def _something_happens(self) -> datetime:
         """Wait for a command or a report, at most until its turn; when that is."""
         seen, due = (self._state, self._command.start), self._next_turn()
-        waiting = awaited(self._command, self._state)
+        waiting = booking_steps.awaited(self._command, self._state)
         self._wait_for(waiting.event if waiting else None, due)
         await until(
             lambda: self._reported or self._may_go or (self._state, self._command.start) != seen, due, "its end"
@@ -437,8 +439,10 @@ class BookingWorkflow:
         """Nothing is awaited any more; a consultation that nobody has called complete was one all the same."""
         if self._is(State.IN_CONSULTATION):
             await self._step_to(State.COMPLETED, Attend(actor=SYSTEM))
-        step = self._advance(EventType.CLOSED, None, None, SYSTEM)
-        await local_first(BookingActivities.advance, step, STORE, "close the day")
+        step = self._advance(EventType.CLOSED, None, None, SYSTEM).model_copy(update={"sources": STANDING})
+        closed = await local_first(BookingActivities.advance, step, STORE, "close the day")
+        if closed.cancelled is not None:
+            await self._stand(closed)
         self._day_is_over = True
 
     async def _return_strays(self) -> None:
@@ -473,14 +477,11 @@ class BookingWorkflow:
         return self._state is state
 
     def _advance(
-        self,
-        event: EventType,
-        to: AppointmentState | None,
-        payment: PaymentState | None,
-        actor: Actor,
-        occurrence: str = "once",
+        self, event: EventType, to: State | None, payment: PaymentState | None, actor: Actor, occurrence: str = "once"
     ) -> Advance:
-        return advance_step(self._command, event, to, payment, actor, at=workflow.now(), occurrence=occurrence)
+        return booking_steps.advance_step(
+            self._command, event, to, payment, actor, at=workflow.now(), occurrence=occurrence
+        )
 
     def _is_refused(self) -> bool:
         return self._placed is not None and self._placed.refusal is not None
@@ -492,9 +493,7 @@ class BookingWorkflow:
         if state is not self._state:
             self._done.append(state)
         self._state, self._payment_state = state, payment
-        workflow.upsert_search_attributes(
-            [attributes.BOOKING_STATE.value_set(state), attributes.PAYMENT_STATE.value_set(payment)]
-        )
+        booking_steps.show(state, payment)
 
     def _wait_for(self, event: str | None, until: datetime | None) -> None:
-        self._waiting = waits(self._state, event, until)
+        self._waiting = booking_steps.waits(self._state, event, until)

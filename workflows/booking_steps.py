@@ -10,9 +10,12 @@ from activities.booking import MoveBooking
 from activities.payments import AskPayment, OpenOrder
 from models.booking import (
     RESCHEDULABLE,
+    SYSTEM,
     Actor,
+    ActorKind,
     Advance,
     AppointmentState,
+    Cancellation,
     EventType,
     HoldSlot,
     PlaceBooking,
@@ -20,8 +23,10 @@ from models.booking import (
     WaitingFor,
     sources_of,
 )
-from models.payments import PaymentFact, PaymentState
+from models.payments import PaymentFact, PaymentState, RefundReason
+from models.policy import refund_amount
 from models.visits import AWAITED
+from workflows import attributes
 
 HOLD_BACKSTOP = timedelta(minutes=10)
 """How much longer than the release the claim itself lives, should every worker be down."""
@@ -86,6 +91,23 @@ def advance_step(
     )
 
 
+def confirm_step(command: PlaceBooking, fact: PaymentFact, at: datetime) -> Advance:
+    """The visit is certain: its money was taken."""
+    advance = advance_step(
+        command, EventType.CONFIRMED, AppointmentState.CONFIRMED, PaymentState.CAPTURED, SYSTEM, at=at
+    )
+    return advance.model_copy(update={"payment_id": fact.payment_id, "captured_added": fact.amount})
+
+
+def unwanted_step(command: PlaceBooking, state: AppointmentState, fact: PaymentFact, at: datetime) -> Advance:
+    """Money has come that settles nothing: it is noted, and what is awaited in this state stays awaited."""
+    advance = advance_step(
+        command, EventType.PAYMENT_LATE, None, PaymentState.CAPTURED, SYSTEM, at=at, occurrence=fact.payment_id
+    )
+    more = {"payment_id": fact.payment_id, "captured_added": fact.amount, "waiting_for": awaited(command, state)}
+    return advance.model_copy(update=more)
+
+
 def move_step(command: PlaceBooking, time: VisitTime, actor: Actor, at: datetime, occurrence: str) -> MoveBooking:
     """Move the visit, with what is awaited of it."""
     moved = command.at(time)
@@ -98,6 +120,21 @@ def move_step(command: PlaceBooking, time: VisitTime, actor: Actor, at: datetime
         }
     )
     return MoveBooking(command=moved, claim=command.claim, advance=advance)
+
+
+def owed(command: PlaceBooking, cancelled: Cancellation, paid: int) -> tuple[int, RefundReason]:
+    """What goes back of `paid` paise, by the policy that it was booked under, and why."""
+    if cancelled.by is ActorKind.PATIENT:
+        due = refund_amount(command.policy, command.start, cancelled.at, paid)
+        return due, RefundReason.CANCELLED_BY_PATIENT
+    return paid, RefundReason.CANCELLED_BY_CLINIC
+
+
+def show(state: AppointmentState, payment: PaymentState) -> None:
+    """Let operators find the booking by where it stands."""
+    workflow.upsert_search_attributes(
+        [attributes.BOOKING_STATE.value_set(state), attributes.PAYMENT_STATE.value_set(payment)]
+    )
 
 
 def awaited(command: PlaceBooking, state: AppointmentState | None) -> WaitingFor | None:

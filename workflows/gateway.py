@@ -225,10 +225,14 @@ class WorkflowGateway:
     async def cancel(
         self, principal: Principal, appointment_id: str, reason: str
     ) -> tuple[Appointment, RefundOutcome | None]:
-        """Cancel; raises `not_found`, `state_conflict` and `unavailable`."""
+        """Cancel; raises `not_found`, `state_conflict` and `unavailable`.
+
+        A booking that was cancelled is asked as well: where the first request was lost after its deed, its workflow
+        does not know of it, and has kept the money.
+        """
         scope = scope_of(principal)
         appointment = await self._found(principal, appointment_id)
-        if appointment.state not in CANCELLABLE:
+        if appointment.state not in CANCELLABLE | {AppointmentState.CANCELLED}:
             raise VisitNowError(Code.STATE_CONFLICT)
         await self._stores.appointments.note_cancellation(scope, appointment_id, reason)
         handle = self._client.get_workflow_handle(booking_workflow_id(appointment_id))

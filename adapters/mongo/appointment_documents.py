@@ -13,6 +13,7 @@ from models.booking import (
     SYSTEM,
     Actor,
     Advance,
+    Advanced,
     Appointment,
     AppointmentState,
     Event,
@@ -23,6 +24,7 @@ from models.booking import (
     RefundEntry,
     ServiceSnapshot,
     WaitingFor,
+    cancellation,
     sources_of,
 )
 from models.day_list import Visit, visit_times
@@ -260,7 +262,6 @@ def settled(refund_id: str, state: RefundState, at: datetime) -> list[Document]:
 
 def to_appointment(document: Document, opened: Opened) -> Appointment:
     """The appointment, with what was sealed in it."""
-    history = document["history"]
     erased = opened is ERASED
     return Appointment.model_validate(
         {
@@ -269,19 +270,39 @@ def to_appointment(document: Document, opened: Opened) -> Appointment:
             "capacity": document.get("capacity"),
             "dependant_id": document.get("dependant_id"),
             "waiting_for": document.get("waiting_for"),
-            "history": [_entry(one) for one in (history if isinstance(history, list) else ())],
+            "history": _entries(document),
             "intake": None if erased or opened is None else Intake.model_validate(opened),
             "intake_erased": erased,
         }
     )
 
 
+def to_advanced(document: Document, *, applied: bool) -> Advanced:
+    """Where the appointment stands after a step, and how it was cancelled where it is."""
+    state = AppointmentState(str(document["state"]))
+    return Advanced(
+        applied=applied,
+        state=state,
+        payment_state=PaymentState(str(document["payment_state"])),
+        cancelled=cancellation(_entries(document)) if state is AppointmentState.CANCELLED else None,
+    )
+
+
+def has_happened(document: Document, event_id: str) -> bool:
+    """Whether this very step was taken before."""
+    history = document["history"]
+    return isinstance(history, list) and any(one["id"] == event_id for one in history)
+
+
 def to_visit(document: Document) -> Visit:
     """The appointment on its day."""
-    history = document["history"]
-    entries = [_entry(one) for one in history] if isinstance(history, list) else []
     same = {name: document.get(name) for name in _OF_A_VISIT}
-    return Visit.model_validate({**same, "id": document["_id"], **visit_times(entries)})
+    return Visit.model_validate({**same, "id": document["_id"], **visit_times(_entries(document))})
+
+
+def _entries(document: Document) -> list[HistoryEntry]:
+    history = document["history"]
+    return [_entry(one) for one in history] if isinstance(history, list) else []
 
 
 def _entry(one: Document) -> HistoryEntry:

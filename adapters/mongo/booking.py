@@ -123,7 +123,7 @@ class MongoAppointments:
 
         The payment state moves along its table or stays; `captured` becomes what refunds have left of it.
         """
-        fields = ("state", "payment_state")
+        fields = ("state", "payment_state", "history")
         after = await self._appointments.find_one_and_update(
             scoped(scope, documents.may_advance(step)),
             documents.advanced(step),
@@ -133,9 +133,9 @@ class MongoAppointments:
         )
         applied = bool(after)
         if not after:
-            after = await self._look(scope, step.appointment_id, *fields, "history.id")
-            applied = {"id": step.event_id} in _list(after["history"])
-        return Advanced.model_validate({"applied": applied, **{field: after[field] for field in fields}})
+            after = await self._look(scope, step.appointment_id, *fields)
+            applied = documents.has_happened(after, step.event_id)
+        return documents.to_advanced(after, applied=applied)
 
     @answering
     async def reserve_refund(

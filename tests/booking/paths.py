@@ -70,7 +70,8 @@ class Visit:
         """The states that the patient was told, in order."""
         self._webhook = webhook
         self._key = secrets.token_urlsafe(16)
-        self._client = stack.client(somebody())
+        self.who = somebody()
+        self._client = stack.client(self.who)
 
     async def play(self) -> None:
         """The whole path."""

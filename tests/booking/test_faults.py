@@ -24,6 +24,7 @@ from tests.booking.town import Town
 from tests.faults import forgetful
 from tests.stack import Json, Stack, eventually
 from workflows import attributes
+from workflows.booking import BookingWorkflow
 
 SAMPLED = ("paid", "hurried", "late_captured", "cancelled_held", "cancelled_paid", "seat_moved")
 
@@ -95,6 +96,29 @@ async def _cancelled_at_once(visit: Visit) -> None:
     held = await visit.reaches("held")
     assert held["payment"]["status"] == "preparing"
     await visit.cancel()
+
+
+async def test_a_cancellation_is_lost_after_its_deed(town: Town) -> None:
+    """The time is given back, then all die who know of it: the workflow has kept the money, until it is asked again."""
+    visit = await town.visit("cancelled_paid")
+    usual = visit.path
+    visit.path = replace(usual, play=PATHS["paid"].play)
+    await visit.play()
+    async with town.stack.client(visit.who) as impatient:
+        async with town.held_up("after:booking.close", town.all_die):
+            with pytest.raises(httpx.TransportError):
+                await impatient.post(f"/v1/appointments/{visit.id}/cancel", json={"reason": "better"})
+        await town.mend()
+        handle = town.temporal.get_workflow_handle(booking_workflow_id(visit.id))
+        assert (await handle.query(BookingWorkflow.status)).state == "confirmed"
+        assert (await impatient.get(f"/v1/appointments/{visit.id}")).json()["state"] == "cancelled"
+        again = await impatient.post(f"/v1/appointments/{visit.id}/cancel", json={"reason": "better"})
+        assert again.status_code == HTTPStatus.OK, again.text
+    visit.path = usual
+    visit.told.append("cancelled")
+    # What the gateway had said and nobody could be told any more is passed on by the reconciliation.
+    async with town.sweeping():
+        await town.ends_as_usual(visit)
 
 
 async def test_webhooks_are_lost_tripled_and_out_of_order(town: Town) -> None:

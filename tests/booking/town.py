@@ -105,6 +105,11 @@ class Town:
         self.stack.api.start()
         await asyncio.to_thread(self.stack.await_ready)
 
+    async def all_die(self) -> None:
+        """API, workflow service and worker crash at once, and with them what was only on its way; `mend` follows."""
+        for one in (self.stack.api, self._server("temporal").process, self.stack.worker):
+            one.kill()
+
     async def restart(self, server: str, down_seconds: float = 0.5) -> None:
         """MongoDB (`mongod`), `redis` or `temporal` crashes and comes back; Redis comes back empty."""
         self._server(server).process.kill()
