@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from activities.failures import NOT_TAKEN, QUIET_HOURS
 from activities.messaging import FRESH, Delivery, MessagingActivities
@@ -22,7 +23,7 @@ from models.absence import Offer, OfferState
 from models.booking import AppointmentState, PlaceBooking
 from models.errors import DeliveryError
 from models.identity import Account, System
-from models.ids import random_id
+from models.ids import notice_workflow_id, random_id
 from models.messaging import Channel, Letter, Message, MessageState, Template, Word
 from models.notices import Notice, again
 from models.policy import QuietHours, TenantPolicy
@@ -33,6 +34,10 @@ from tests.adapters.mongo.builders import a_message, a_notice
 from tests.installation import installed
 from tests.messaging.lives import PROMPT, SENDERS, Lives
 from tests.messaging.readers import a_reader
+from tests.stack import eventually
+from workers.runner import workflow_runner
+from workflows.notifying import NotifyWorkflow
+from workflows.policies import NOTIFY_QUEUE
 
 TEST: Final = System("tests")
 HOUR: Final = timedelta(hours=1)
@@ -293,3 +298,32 @@ async def test_nothing_is_worded_in_quiet_hours_unless_somebody_asks_for_it(wait
     delivery = await wait.prepared(asked)
     await wait.refused(delivery)
     assert await wait.ends(delivery) == (MessageState.SENT, None)
+
+
+async def test_a_telling_sleeps_until_the_quiet_is_over(wait: Wait) -> None:
+    """Within the workflow service: neither refused for good, nor tried again and again through the night."""
+    reader = await a_reader(wait.stores)
+    policy, end = quiet_now()
+    visit = await wait.lives.booked(reader, policy=policy)
+    remind = a_telling(visit, reader, Template.APPOINTMENT_REMINDER)
+    steps, messages = wait.lives.steps, wait.messages
+    told = wait.lives.client.get_workflow_handle(notice_workflow_id(remind.id))
+    async with Worker(
+        wait.lives.client,
+        task_queue=NOTIFY_QUEUE,
+        workflows=[NotifyWorkflow],
+        activities=[steps.plan, steps.prepare, steps.close, messages.deliver, messages.look],
+        workflow_runner=workflow_runner(),
+    ):
+        await wait.lives.notifier.notify(remind)
+
+        async def next_try() -> datetime | None:
+            pending = (await told.describe()).raw_description.pending_activities
+            waits = [one for one in pending if one.attempt > 1]
+            return waits[0].scheduled_time.ToDatetime(tzinfo=UTC) if waits else None
+
+        at = await eventually(next_try, lambda found: found is not None, 30)
+        assert at is not None
+        assert abs(at - end) < timedelta(minutes=1)
+        assert wait.carrier.took == []
+        await told.terminate("the night is long")
