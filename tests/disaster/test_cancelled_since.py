@@ -100,7 +100,7 @@ async def test_a_forgotten_child_s_visit_that_says_only_a_name_goes_too(shared_s
             await stores.dependants.put(
                 TESTS, Dependant.model_validate({"id": child, "subject_id": account, "name": name, **born})
             )
-        words = {"patient": {"name": "kavi  zqkavi", "date_of_birth": "2021-02-03", "relation": "son"}}
+        words: Json = {"patient": {"name": "kavi  zqkavi", "date_of_birth": "2021-02-03", "relation": "son"}}
         sealed = await stores.vault.seal(account, DataClass.CLINICAL, words)
     finally:
         await stores.close()
