@@ -16,7 +16,6 @@ from activities.failures import typed_failures
 from models.absence import OPEN, Offer, OfferState, OfferTally, offer_for, offer_id, outcome
 from models.absence_ports import Bookings, Counted, Offers
 from models.base import Model, UtcDatetime
-from models.booking import AppointmentState
 from models.errors import Code, UnavailableError, VisitNowError
 from models.identity import Tenant
 from models.messaging import Template
@@ -77,7 +76,7 @@ class AbsenceActivities:
 
     @activity.defn(name="absence.find")
     async def find(self, ref: LeaveRef) -> Found:
-        """Open an offer for each certain visit within the leave that has none."""
+        """Open an offer for each certain visit within the leave that has none and was not given by hand since."""
         scope, now = Tenant(ref.tenant_id), self._clock()
         with typed_failures():
             leave = await self._standing(ref)
@@ -85,7 +84,8 @@ class AbsenceActivities:
                 return Found(away=False)
             provider = (await self._publications.find(scope, leave.provider_id)).provider
             visits = await self._offers.within(scope, provider, leave.start, leave.end)
-            certain = [one for one in visits if one.state is AppointmentState.CONFIRMED]
+            visits = [one for one in visits if not one.is_exempt(leave.created_at)]
+            certain = [one for one in visits if not one.is_unsure(leave.created_at, now)]
             known = await self._offers.known(scope, [offer_id(leave.id, one.id) for one in certain])
             new = [offer for one in certain if (offer := offer_for(leave.id, one, now)).id not in known]
             await self._offers.add(scope, new, now)

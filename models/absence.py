@@ -7,7 +7,7 @@ all that was paid goes back. An offer ends once: rebooked, cancelled, withdrawn,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -65,8 +65,15 @@ class Offer(Model):
         return self.state in OPEN and self.start == start
 
 
+MARKING: Final = timedelta(seconds=30)
+"""Between a visit that a clinic gives by hand and the mark that says so; a desk that never says so has not meant it."""
+
+
 class Within(Model):
-    """A visit within a leave, as far as it matters here."""
+    """A visit within a leave, as far as it matters here.
+
+    `given_by` gave it its present time at `given_at`; `by_hand`, where hours and leaves did not count.
+    """
 
     id: Id
     tenant_id: Id
@@ -76,6 +83,24 @@ class Within(Model):
     start: UtcDatetime
     state: AppointmentState
     policy: TenantPolicy
+    given_by: ActorKind = ActorKind.PATIENT
+    given_at: UtcDatetime | None = None
+    by_hand: bool = False
+
+    def is_of_the_clinic_since(self, taken_at: datetime) -> bool:
+        """Whether the clinic gave it this time after a leave was taken at `taken_at`."""
+        return self.given_by is ActorKind.CLINIC and self.given_at is not None and self.given_at >= taken_at
+
+    def is_exempt(self, taken_at: datetime) -> bool:
+        """Whether the doctor comes for it all the same: the clinic gave the time by hand, the leave known."""
+        return self.by_hand and self.is_of_the_clinic_since(taken_at)
+
+    def is_unsure(self, taken_at: datetime, now: datetime) -> bool:
+        """Whether it may still turn out to be held for a payment in vain, or given by hand."""
+        if self.state is not _S.CONFIRMED:
+            return True
+        fresh = self.given_at is not None and now < self.given_at + MARKING
+        return fresh and not self.by_hand and self.is_of_the_clinic_since(taken_at)
 
 
 class OfferTally(Model):

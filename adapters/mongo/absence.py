@@ -57,7 +57,7 @@ class MongoOffers:
         }
         found = self._appointments.find(
             scoped(scope, query),
-            (*Within.model_fields, "service", "end"),
+            (*Within.model_fields, "service", "end", "history", "sealed.override"),
             sort=[("start", ASCENDING), ("_id", ASCENDING)],
             comment=reason_of(scope),
         )
@@ -163,7 +163,15 @@ def _to_offer(document: Document) -> Offer:
 
 
 def _to_within(document: Document) -> Within:
-    return read(Within, document)
+    sealed = document.get("sealed")
+    return read(
+        Within,
+        {
+            **document,
+            **appointment_documents.given(document),
+            "by_hand": isinstance(sealed, dict) and "override" in sealed,
+        },
+    )
 
 
 def _overlaps(document: Document, start: datetime, end: datetime) -> bool:

@@ -300,6 +300,13 @@ def to_visit(document: Document) -> Visit:
     return Visit.model_validate({**same, "id": document["_id"], **visit_times(_entries(document))})
 
 
+def given(document: Document) -> Document:
+    """Who gave the visit its present time (`given_by`), and when (`given_at`): whoever placed it, or moved it last."""
+    entries = _entries(document)
+    times = [one for one in entries if one.event is EventType.RESCHEDULED] or entries[:1]
+    return {"given_by": times[-1].by, "given_at": times[-1].at} if times else {}
+
+
 def _entries(document: Document) -> list[HistoryEntry]:
     history = document["history"]
     return [_entry(one) for one in history] if isinstance(history, list) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -25,8 +26,9 @@ from tests.availability.away import (
     tally_of,
     until_offers,
     whole_refunds,
+    workflow_result,
 )
-from tests.booking.support import cancel, look, ok, problem
+from tests.booking.support import cancel, look, ok, problem, reschedule
 from tests.clinics import offer
 from tests.faults import held_up
 from tests.stack import Stack, eventually
@@ -85,6 +87,43 @@ async def test_everybody_is_told_once_and_ends_once(shared_stack: Stack, anybody
             now = await look(who, visit["id"])
             assert now["state"] == ("confirmed" if number < 3 else "cancelled")
             assert now["payment_state"] == ("captured" if number < 3 else "refunded")
+
+
+async def test_whom_the_clinic_sees_by_hand_keeps_the_time(shared_stack: Stack) -> None:
+    """The doctor comes for two patients all the same; who was booking while the leave was taken is told like others."""
+    stack, first, leaves = shared_stack, 30_150, list[str]()
+    offered = offer("brisk", "free")
+    starts = (await free_on(stack, offered, 47))[:4]
+    visits = await booked(stack, offered, starts[1:3], first)
+    [elsewhere] = await booked(stack, offered, (await free_on(stack, offered, 48))[:1], first + 2)
+    await hurry(stack, visits, 45)
+
+    async def is_taken() -> None:
+        leaves.append((await take_leave(stack, offered, starts[0], after(starts[-1], 15)))["id"])
+
+    async with held_up(stack, "before:booking.hold", is_taken):
+        [late] = await booked(stack, offered, starts[:1], first + 3)
+    [leave] = leaves
+    await eventually(lambda: offers_of(stack, leave), lambda seen: seen.total() == 3, 60)
+    for number, visit in enumerate(visits):
+        async with stack.client(patient(first + number)) as who:
+            ok(await cancel(who, visit["id"]))
+    why = {"override": {"reason": "she cannot come on another day"}}
+    async with stack.client(staff_of(offered)) as desk:
+        wanted = {"provider_id": offered.provider_id, "service_id": offered.service_id, "start": starts[1]}
+        received = await desk.post(
+            "/v1/clinics/cln_brisk_central/walk-ins",
+            headers={"Idempotency-Key": secrets.token_urlsafe(12)},
+            json={**wanted, "patient": {"name": "Asha Kale"}, **why},
+        )
+        by_hand = ok(received, 201)
+        ok(await reschedule(desk, elsewhere["id"], starts[2], **why))
+        await workflow_result(stack, leave)
+        assert (await look(desk, late["id"]))["state"] == "cancelled"
+        assert (await look(desk, by_hand["id"]))["state"] == "confirmed"
+        kept = await look(desk, elsewhere["id"])
+    assert (kept["state"], kept["start"]) == ("confirmed", starts[2])
+    assert await offers_of(stack, leave) == {"withdrawn": 2, "cancelled": 1}
 
 
 async def test_an_ended_leave_cancels_nobody_any_more(shared_stack: Stack, anybody: httpx.AsyncClient) -> None:

@@ -13,6 +13,7 @@ from models.booking import AppointmentState as State
 from models.identity import Role, System
 from models.ids import booking_workflow_id
 from models.visits import Attend, Attended
+from tests.availability.away import after, free_on, offers_of, take_leave, workflow_result
 from tests.booking.support import (
     book_paid,
     cancel,
@@ -28,7 +29,7 @@ from tests.booking.support import (
 )
 from tests.clinics import employee, offer
 from tests.messaging.readers import repositories
-from tests.stack import Json, Stack
+from tests.stack import Json, Stack, eventually
 from workflows.booking import BookingWorkflow
 from workflows.booking_steps import advance_step
 from workflows.policies import BOOKING_QUEUE, TASK_TIMEOUT
@@ -90,6 +91,22 @@ async def test_whatever_is_said_next_finds_it(shared_stack: Stack, says: str) ->
     said = await handle.execute_update(says, Attend(actor=CLINIC), result_type=Attended)
     assert said.conflict
     await _went_back(shared_stack, paid, FEE, "cancelled_by_clinic")
+
+
+async def test_a_leave_does_not_take_it_for_done(shared_stack: Stack) -> None:
+    """The leave's own cancellation was lost after its deed; its next look has the money given back."""
+    away = offer("brisk", "visit")
+    start = (await free_on(shared_stack, away, 45))[0]
+    async with shared_stack.client(somebody()) as who:
+        paid = await book_paid(shared_stack, who, away, start)
+        leave = (await take_leave(shared_stack, away, start, after(start, 15)))["id"]
+        await eventually(lambda: offers_of(shared_stack, leave), lambda seen: seen.total() == 1, 60)
+        await _written(shared_stack, paid, Actor(kind=ActorKind.CLINIC, id=leave))
+        await workflow_result(shared_stack, leave)
+        assert await offers_of(shared_stack, leave) == {"cancelled": 1}
+        seen = await until_refunded(who, paid["id"], "processed")
+    assert [one["reason"] for one in seen["refunds"]] == ["cancelled_by_clinic"]
+    assert (await money_of(shared_stack, paid["id"])).kept == 0
 
 
 async def test_its_own_turn_finds_it_where_nobody_asks(shared_stack: Stack) -> None:

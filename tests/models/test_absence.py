@@ -33,6 +33,28 @@ def a_visit(start: datetime = START, **policy: object) -> Within:
     )
 
 
+@pytest.mark.parametrize(
+    ("by", "minutes", "by_hand", "exempt", "unsure"),
+    [
+        (ActorKind.CLINIC, 1, True, True, False),
+        (ActorKind.CLINIC, -1, True, False, False),
+        (ActorKind.PATIENT, 1, False, False, False),
+        (ActorKind.PATIENT, 1, True, False, False),
+        (ActorKind.CLINIC, 1, False, False, False),
+        (ActorKind.CLINIC, 9.8, False, False, True),
+        (ActorKind.PATIENT, 9.8, False, False, False),
+    ],
+)
+def test_what_the_clinic_gives_by_hand_within_a_leave_stays(
+    by: ActorKind, minutes: float, *, by_hand: bool, exempt: bool, unsure: bool
+) -> None:
+    """The leave was taken at `NOW`, and it is looked at ten minutes later."""
+    given_at = NOW + timedelta(minutes=minutes)
+    visit = a_visit().model_copy(update={"given_by": by, "given_at": given_at, "by_hand": by_hand})
+    assert visit.is_exempt(NOW) is exempt
+    assert visit.is_unsure(NOW, NOW + timedelta(minutes=10)) is unsure
+
+
 OFFER: Offer = offer_for("lve_1", a_visit(), NOW)
 
 

@@ -7,9 +7,20 @@ from datetime import datetime
 
 from adapters.mongo.repositories import Repositories
 from models.absence import OPEN, Offer, OfferState, OfferTally, offer_for
+from models.booking import Actor, ActorKind, EventType, VisitTime
 from models.identity import Tenant
 from models.publishing import Leave, LeaveState, LeaveTally
-from tests.adapters.mongo.builders import DAY, a_clinic, a_command, a_confirmation, a_provider, a_step, minutes, new
+from tests.adapters.mongo.builders import (
+    DAY,
+    a_clinic,
+    a_command,
+    a_confirmation,
+    a_provider,
+    a_step,
+    an_advance,
+    minutes,
+    new,
+)
 
 NOW = DAY - minutes(3 * 24 * 60)
 
@@ -49,6 +60,32 @@ async def test_visits_within_a_leave_are_found_with_their_buffers(stores: Reposi
     offers = [offer_for("lve_a", one, NOW) for one in found]
     await stores.offers.add(tenant, offers[:2], NOW)
     assert await stores.offers.known(tenant, [one.id for one in offers]) == {one.id for one in offers[:2]}
+
+
+async def test_a_visit_tells_who_gave_it_its_time_and_whether_by_hand(stores: Repositories) -> None:
+    clinic = a_clinic(tenant_id=new("ten"))
+    provider, tenant = a_provider(clinic), Tenant(clinic.tenant_id)
+    command = a_command(
+        tenant_id=clinic.tenant_id, clinic_id=clinic.id, provider_id=provider.id,
+        practitioner_id=provider.practitioner_id,
+    )  # fmt: skip
+    step = a_step(command)
+    await stores.appointments.insert(tenant, step, None)
+    [placed] = await stores.offers.within(tenant, provider, DAY, DAY + minutes(30))
+    assert placed.given_at is not None
+    assert abs(placed.given_at - step.at) < minutes(0.001)
+    assert (placed.given_by, placed.by_hand) == (ActorKind.PATIENT, False)
+    start, end = DAY + minutes(60), DAY + minutes(90)
+    time = VisitTime(start=start, end=end, claim_start=start, claim_end=end)
+    clinic_s = Actor(kind=ActorKind.CLINIC, id="usr_desk")
+    changes: dict[str, object] = {"moved_to": time, "closes_at": end, "actor": clinic_s, "at": NOW}
+    assert (await stores.appointments.advance(tenant, a_confirmation(command))).applied
+    assert (
+        await stores.appointments.advance(tenant, an_advance(command, EventType.RESCHEDULED, None, **changes))
+    ).applied
+    await stores.appointments.note_override(tenant, command.appointment_id, "the doctor comes for it")
+    [moved] = await stores.offers.within(tenant, provider, start, end)
+    assert (moved.given_by, moved.given_at, moved.by_hand) == (ActorKind.CLINIC, NOW, True)
 
 
 async def test_an_offer_is_kept_once_and_ends_once(stores: Repositories) -> None:
