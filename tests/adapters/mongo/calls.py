@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
-from inspect import getmembers, iscoroutinefunction
+from dataclasses import dataclass
 
 from adapters.mongo.repositories import Repositories
 from models.availability import Availability
@@ -74,8 +73,6 @@ Call = Callable[[Scope], Awaitable[object]]
 WORLD = System("the tests' world")
 _VERSIONS = itertools.count(1)
 NOTHING = Intake()
-NO_REPOSITORIES = frozenset({"database", "vault", "clients"})
-"""What of `Repositories` is none."""
 
 
 @dataclass(frozen=True)
@@ -483,19 +480,3 @@ def of_everybody(stores: Repositories, world: World) -> dict[str, Call]:
         **review_calls.of_everybody(stores, provider.id),
         **of_the_platform(stores, clinic, provider),
     }
-
-
-def every_method(stores: Repositories) -> set[str]:
-    """The public methods of all repositories, those that are added later included."""
-    return {
-        f"{field.name}.{method}"
-        for field in fields(stores)
-        if field.name not in NO_REPOSITORIES
-        for method, _ in getmembers(type(getattr(stores, field.name)), iscoroutinefunction)
-        if not method.startswith("_")
-    }
-
-
-def method_of(call: str) -> str:
-    """The method that a call is named after."""
-    return call.partition(" ")[0]

@@ -16,8 +16,9 @@ from adapters.mongo.repositories import MongoAddresses, Repositories
 from adapters.mongo.scopes import scope_filter
 from models.holdings import exported
 from models.identity import Clinics, OwnProvider, Public, Scope, Subject, System, Tenant
-from tests.adapters.mongo.calls import NO_REPOSITORIES, World, build, every_method, of_everybody, on_records
+from tests.adapters.mongo.calls import World, build, of_everybody, on_records
 from tests.adapters.mongo.conftest import Heard
+from tests.adapters.mongo.methods import NO_REPOSITORIES, every_method
 from tests.adapters.mongo.test_scopes import refused_or_answered
 
 Json = Mapping[str, Any]

@@ -12,8 +12,9 @@ from adapters.mongo.scopes import reason_of, require, scope_filter, scoped
 from models.errors import Code, VisitNowError
 from models.identity import Clinics, OwnProvider, Public, Scope, Subject, System, Tenant
 from tests.adapters.mongo.builders import new
-from tests.adapters.mongo.calls import WORLD, World, build, every_method, method_of, of_everybody, on_records
+from tests.adapters.mongo.calls import WORLD, World, build, of_everybody, on_records
 from tests.adapters.mongo.conftest import Heard
+from tests.adapters.mongo.methods import every_method, method_of
 from tests.contents import DIGESTS, EMPTY, digests
 
 FOREIGN = ["tenant", "clinic", "provider", "patient", "public", "no clinic", "other tenant's clinic"]
