@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -296,7 +297,8 @@ async def test_the_stream_tells_each_change_over_one_subscription(api: Api, stor
     looks = {"action": AuditAction.RECORD_READ, "actor": ACCOUNTS["staff"].id, "target": visit.id}
     redis = connect(api.settings.redis_url.get_secret_value())
     feed = RedisFeed(redis, api.settings.database)
-    before = len(await redis.client_list(_type="pubsub"))
+    subscribed = partial(redis.pubsub_numsub, f"{api.settings.database}:clinic")
+    before = await subscribed()
     async with api.client("staff") as client, watching(client, day) as stream, watching(client, day) as another:
         known, first = await stream.next()
         await another.next()
@@ -308,7 +310,7 @@ async def test_the_stream_tells_each_change_over_one_subscription(api: Api, stor
         for each in (stream, another):
             _, second = await each.next(5)
             assert [one["state"] for one in second["items"]] == ["checked_in"]
-        assert len(await redis.client_list(_type="pubsub")) == before
+        assert await subscribed() == before
         assert await stores.database["audit"].count_documents(looks) == 3, "each stream's look is noted once"
         async with watching(client, day, headers={"Last-Event-ID": known}) as third:
             assert (await third.next())[1]["items"][0]["state"] == "checked_in"

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -218,7 +219,8 @@ async def test_streams_share_one_subscription(api: Api, worker: Worker, stores: 
     appointments = [
         await hold(stores, a_booking(ANANYA_RAO, who.id, next(_STARTS)), None, Intake()) for who in watchers
     ]
-    before = len(await redis.client_list(_type="pubsub"))
+    subscribed = partial(redis.pubsub_numsub, f"{api.settings.database}:appointment")
+    before = await subscribed()
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(api.client(who)) for who in watchers]
         streams = [
@@ -227,7 +229,7 @@ async def test_streams_share_one_subscription(api: Api, worker: Worker, stores: 
         ]
         for stream in streams:
             await stream.next()
-        assert len(await redis.client_list(_type="pubsub")) == before
+        assert await subscribed() == before
         await worker.confirm(appointments[3])
         assert (await streams[3].next(3)).data["state"] == "confirmed"
     await redis.aclose()
