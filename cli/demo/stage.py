@@ -32,6 +32,7 @@ from cli.demo.views import (
     ProviderSeen,
     ProvidersSeen,
     RefundEntry,
+    ServiceSeen,
     SlotsSeen,
     TokenSeen,
     View,
@@ -163,12 +164,7 @@ class Stage:
 
     async def free_time(self, doctor: str, service: str, earliest: timedelta, latest: timedelta) -> Time:
         """The first free time of a doctor's service that is at least `earliest` and at most `latest` away."""
-        found = seen(await self.api.get("/providers", params={"q": doctor}), ProvidersSeen).items
-        insist(bool(found), f"{doctor} is not found")
-        profile = seen(await self.api.get(f"/providers/{found[0].id}"), ProviderSeen)
-        offered = next((one for one in profile.services if one.name == service), None)
-        if offered is None:
-            raise StoryError(f"{doctor} does not offer {service!r}")
+        profile, offered = await self._offer(doctor, service)
         zone = ZoneInfo(profile.clinic.timezone)
         first, last = datetime.now(UTC) + earliest, datetime.now(UTC) + latest
         days = {"from": f"{first.astimezone(zone):%Y-%m-%d}", "to": f"{last.astimezone(zone):%Y-%m-%d}"}
@@ -177,6 +173,17 @@ class Stage:
         if start is None:
             raise StoryError(f"{doctor} has no free time between {first:%d %b %H:%M} and {last:%d %b %H:%M} UTC")
         return Time(profile.id, profile.name, offered.id, offered.fee, start, zone)
+
+    async def _offer(self, doctor: str, service: str) -> tuple[ProviderSeen, ServiceSeen]:
+        """The profile that offers it: a doctor has one at each clinic, that with the next free time first."""
+        found = seen(await self.api.get("/providers", params={"q": doctor}), ProvidersSeen).items
+        insist(bool(found), f"{doctor} is not found")
+        for one in found:
+            profile = seen(await self.api.get(f"/providers/{one.id}"), ProviderSeen)
+            for offered in profile.services:
+                if offered.name == service:
+                    return profile, offered
+        raise StoryError(f"{doctor} does not offer {service!r}")
 
     async def is_free(self, when: Time) -> bool:
         """Whether the time is offered to everybody."""
